@@ -1,0 +1,185 @@
+// OBJECT and MEMORY USAGE: what a key looks like from inside.
+//
+// OBJECT ENCODING names the encoding that Redis 7.0 would use for this value under the *-max-*
+// options. It is a rule over the value, not our layout, and not the value's history either: Redis
+// keeps a hashtable a hashtable after it shrank.
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+
+#include "commands/keys.h"
+#include "commands/parse.h"
+
+namespace gyre {
+namespace {
+
+constexpr std::size_t embstr_max = 44;  // Redis: what fits 64 bytes with its headers
+
+std::string_view string_encoding(const Cell& cell) {
+  const std::string text = cell_text(cell);
+  if (parse_int(text)) return "int";
+  return text.size() <= embstr_max ? "embstr" : "raw";
+}
+
+// Whether f(id, cell) holds for every element that can be read.
+template <class F>
+bool all_elements(const Collection& c, F&& f) {
+  return c.for_each([&](const ElementView& e) { return !e.cell.live() || f(e.id, e.cell); });
+}
+
+bool small_hash(const Collection& c, const CommandOptions& options) {
+  const std::size_t most = options.hash_max_listpack_value;
+  return c.live() <= options.hash_max_listpack_entries &&
+         all_elements(c, [&](std::string_view field, const Cell& cell) {
+           const std::size_t value = cell.has_sums ? cell_text(cell).size() : cell.stored.size();
+           return field.size() <= most && value <= most;
+         });
+}
+
+bool small_set(const Collection& c, const CommandOptions& options) {
+  return c.live() <= options.set_max_intset_entries &&
+         all_elements(
+             c, [](std::string_view member, const Cell&) { return parse_int(member).has_value(); });
+}
+
+bool small_zset(const Collection& c, const CommandOptions& options) {
+  return c.live() <= options.zset_max_listpack_entries &&
+         all_elements(c, [&](std::string_view member, const Cell&) {
+           return member.size() <= options.zset_max_listpack_value;
+         });
+}
+
+std::string_view encoding_of(const KeyRef& key, const CommandOptions& options) {
+  switch (key.type()) {
+    case TypeId::string:
+      return string_encoding(key.cell());
+    case TypeId::hash:
+      return small_hash(*key.collection(), options) ? "listpack" : "hashtable";
+    case TypeId::list:
+      return "quicklist";
+    case TypeId::set:
+      return small_set(*key.collection(), options) ? "intset" : "hashtable";
+    case TypeId::zset:
+      return small_zset(*key.collection(), options) ? "listpack" : "skiplist";
+    case TypeId::stream:
+      return "stream";
+    case TypeId::none:
+      break;
+  }
+  return "unknown";
+}
+
+void object_encoding(CommandContext& ctx) {
+  const KeyRef key = ctx.find(ctx.arg(2));
+  key.exists() ? ctx.reply.bulk(encoding_of(key, ctx.options)) : ctx.reply.null();
+}
+
+void object_refcount(CommandContext& ctx) {
+  ctx.find(ctx.arg(2)).exists() ? ctx.reply.integer(1) : ctx.reply.null();
+}
+
+void object_idletime(CommandContext& ctx) {
+  if (!ctx.find(ctx.arg(2)).exists()) return ctx.reply.null();
+  ctx.reply.error("Access times are not kept, idle time not tracked.");
+}
+
+void object_freq(CommandContext& ctx) {
+  if (!ctx.find(ctx.arg(2)).exists()) return ctx.reply.null();
+  ctx.reply.error("An LFU maxmemory policy is not selected, access frequency not tracked.");
+}
+
+void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines) {
+  ctx.reply.array(lines.size());
+  for (const std::string_view line : lines) ctx.reply.simple(line);
+}
+
+void object_help(CommandContext& ctx) {
+  reply_help(ctx, {
+                      "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                      "ENCODING <key>",
+                      "    Return the encoding that Redis would use for the value of <key>.",
+                      "FREQ <key>",
+                      "    Return how often <key> is used. Not kept yet: an error.",
+                      "IDLETIME <key>",
+                      "    Return how long <key> was not used. Not kept yet: an error.",
+                      "REFCOUNT <key>",
+                      "    Return the references to the value of <key>: always 1.",
+                      "HELP",
+                      "    Prints this help.",
+                  });
+}
+
+void memory_usage(CommandContext& ctx) {
+  for (std::size_t i = 3; i < ctx.argc(); i += 2) {
+    if (!arg_is(ctx, i, "samples") || i + 1 >= ctx.argc()) return ctx.reply.error(Errc::syntax);
+    // The size is counted, not estimated from samples; the number is only checked.
+    const auto samples = int_arg(ctx, i + 1);
+    if (!samples) return;
+    if (*samples < 0) return ctx.reply.error(Errc::syntax);
+  }
+  const KeyRef key = ctx.find(ctx.arg(2));
+  if (!key.exists()) return ctx.reply.null();
+  ctx.reply.integer(static_cast<std::int64_t>(record_bytes(*key.node)));
+}
+
+using namespace flag;
+constexpr KeyRange second_key{2, 2, 1};
+
+constexpr auto rows = std::to_array<CommandSpec>({
+    {.name = "OBJECT",
+     .arity = -2,
+     .flags = session,
+     .since = "2.2.3",
+     .summary = "Commands about how a value is kept"},
+    {.name = "OBJECT|ENCODING",
+     .arity = 3,
+     .flags = read,
+     .keys = second_key,
+     .run = object_encoding,
+     .since = "2.2.3",
+     .summary = "Returns the encoding that Redis would use"},
+    {.name = "OBJECT|REFCOUNT",
+     .arity = 3,
+     .flags = read,
+     .keys = second_key,
+     .run = object_refcount,
+     .since = "2.2.3",
+     .summary = "Returns the number of references to a value"},
+    {.name = "OBJECT|IDLETIME",
+     .arity = 3,
+     .flags = read,
+     .keys = second_key,
+     .run = object_idletime,
+     .since = "2.2.3",
+     .summary = "Returns how long a key was not used"},
+    {.name = "OBJECT|FREQ",
+     .arity = 3,
+     .flags = read,
+     .keys = second_key,
+     .run = object_freq,
+     .since = "4.0.0",
+     .summary = "Returns how often a key is used"},
+    {.name = "OBJECT|HELP",
+     .arity = 2,
+     .flags = loading | stale,
+     .run = object_help,
+     .since = "6.2.0",
+     .summary = "Lists the subcommands"},
+    {.name = "MEMORY|USAGE",
+     .arity = -3,
+     .flags = read,
+     .keys = second_key,
+     .run = memory_usage,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Returns the memory that a key takes"},
+});
+
+}  // namespace
+
+std::span<const CommandSpec> object_commands() {
+  return rows;
+}
+
+}  // namespace gyre

@@ -1,0 +1,55 @@
+#include "commands/parse.h"
+
+#include <limits>
+
+namespace gyre {
+
+std::optional<std::int64_t> int_arg(CommandContext& ctx, std::size_t i, const char* error) {
+  auto value = parse_int(ctx.arg(i));
+  if (!value) error ? ctx.reply.error(std::string_view(error)) : ctx.reply.error(Errc::not_integer);
+  return value;
+}
+
+std::optional<double> double_arg(CommandContext& ctx, std::size_t i, const char* error) {
+  auto value = parse_double(ctx.arg(i));
+  if (!value) error ? ctx.reply.error(std::string_view(error)) : ctx.reply.error(Errc::not_float);
+  return value;
+}
+
+std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type) {
+  KeyRef key = ctx.find(ctx.arg(i));
+  if (key.is(type)) return key;
+  ctx.reply.error(Errc::wrong_type);
+  return std::nullopt;
+}
+
+std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, TimeUnit unit,
+                                  bool positive, std::string_view command) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const auto value = parse_int(text);
+  if (!value) {
+    ctx.reply.error(Errc::not_integer);
+    return std::nullopt;
+  }
+  std::int64_t at = *value;
+  bool bad = positive && at <= 0;
+  if (unit.seconds) {
+    if (at > most / 1000 || at < -(most / 1000)) bad = true;
+    if (!bad) at *= 1000;
+  }
+  if (!unit.absolute && !bad) {
+    if (at > most - ctx.now) bad = true;
+    if (!bad) at += ctx.now;
+  }
+  if (bad) {
+    ctx.reply.error("invalid expire time in '" + std::string(command) + "' command");
+    return std::nullopt;
+  }
+  return at;
+}
+
+std::string command_name(const CommandContext& ctx) {
+  return to_lower(ctx.args[0]);
+}
+
+}  // namespace gyre

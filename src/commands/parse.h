@@ -1,0 +1,38 @@
+// What the families share: reading arguments, and the rules that many commands repeat.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "base/numbers.h"
+#include "shard/command.h"
+
+namespace gyre {
+
+// Reads an integer argument; answers the error (default: not an integer) and nothing when it is
+// none.
+std::optional<std::int64_t> int_arg(CommandContext& ctx, std::size_t i,
+                                    const char* error = nullptr);
+std::optional<double> double_arg(CommandContext& ctx, std::size_t i, const char* error = nullptr);
+
+inline bool arg_is(CommandContext& ctx, std::size_t i, std::string_view word) {
+  return i < ctx.argc() && equals_ignore_case(ctx.arg(i), word);
+}
+
+// Looks a key up and checks its type; answers WRONGTYPE and nothing when it is another.
+std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type);
+
+// EX/PX/EXAT/PXAT and the EXPIRE family: a time from now or absolute, seconds or milliseconds, as
+// absolute ms. Answers Redis' error ("invalid expire time in 'set' command") for what overflows or,
+// when `positive` is asked for, is not above zero.
+struct TimeUnit {
+  bool seconds;
+  bool absolute;
+};
+std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, TimeUnit unit,
+                                  bool positive, std::string_view command);
+
+// Lower-cased name of the running command, for error texts.
+std::string command_name(const CommandContext& ctx);
+
+}  // namespace gyre

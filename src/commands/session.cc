@@ -1,0 +1,214 @@
+// Commands that run at the connection: their rows, so that COMMAND, arity and ACLs know them. The
+// server room has their handlers, by name. A container ("CONFIG") has no function; its subcommands
+// are rows of their own ("CONFIG|GET").
+//
+// PING, ECHO and TIME touch no data either, but are plain functions: so they work inside MULTI.
+
+#include <array>
+
+#include "commands/table.h"
+
+namespace gyre {
+namespace {
+
+void ping(CommandContext& ctx) {
+  if (ctx.argc() > 2) return ctx.reply.error("wrong number of arguments for 'ping' command");
+  ctx.argc() == 2 ? ctx.reply.bulk(ctx.arg(1)) : ctx.reply.simple("PONG");
+}
+
+void echo(CommandContext& ctx) {
+  ctx.reply.bulk(ctx.arg(1));
+}
+
+// The time of the command, as everything else in it sees it: milliseconds.
+void time_now(CommandContext& ctx) {
+  ctx.reply.array(2);
+  ctx.reply.bulk_int(ctx.now / 1000);
+  ctx.reply.bulk_int(ctx.now % 1000 * 1000);
+}
+
+using namespace flag;
+// Allowed while the store is being read and while the ring is down.
+constexpr std::uint32_t up = loading | stale;
+
+// What COMMAND tells of a row beside its flags.
+struct Family {
+  std::string_view group;
+  std::string_view categories{};
+};
+constexpr Family connection{"connection", "@connection"};
+constexpr Family server{"server"};
+constexpr Family described{"server", "@connection"};
+constexpr Family figures{"server", "@dangerous"};
+constexpr Family administration{"server", "@admin @dangerous"};
+constexpr Family counted{"server", "@keyspace"};
+constexpr Family database{"server", "@keyspace @dangerous"};
+constexpr Family transaction{"transactions", "@transaction"};
+constexpr Family keys{"generic", "@keyspace"};
+constexpr Family all_keys_at_once{"generic", "@keyspace @dangerous"};
+constexpr Family functions{"scripting", "@scripting"};
+constexpr Family cluster{"cluster"};
+constexpr Family cluster_mode{"cluster", "@connection"};
+
+constexpr CommandSpec row(std::string_view name, int arity, std::uint32_t flags,
+                          const Family& family, std::string_view since, std::string_view summary) {
+  return {.name = name,
+          .arity = arity,
+          .flags = flags | session,
+          .categories = family.categories,
+          .group = family.group,
+          .since = since,
+          .summary = summary};
+}
+constexpr CommandSpec with_run(CommandSpec spec, CommandFunction run) {
+  spec.flags &= ~session;
+  spec.run = run;
+  return spec;
+}
+constexpr CommandSpec with_keys(CommandSpec spec, KeyRange keys_range) {
+  spec.keys = keys_range;
+  return spec;
+}
+
+constexpr auto rows = std::to_array<CommandSpec>({
+    // Connection
+    with_run(row("PING", -1, fast, connection, "1.0.0", "Answers PONG, or the given text"), ping),
+    with_run(row("ECHO", 2, up | fast, connection, "1.0.0", "Answers the given text"), echo),
+    row("AUTH", -2, noscript | up | fast | no_auth | allow_busy, connection, "1.0.0",
+        "Authenticates the connection"),
+    row("HELLO", -1, noscript | up | fast | no_auth | allow_busy, connection, "6.0.0",
+        "Chooses the protocol and tells of the server"),
+    row("QUIT", -1, noscript | up | fast | no_auth | allow_busy, connection, "1.0.0",
+        "Closes the connection"),
+    row("RESET", 1, noscript | up | fast | no_auth | allow_busy, connection, "6.2.0",
+        "Puts the connection back into its first state"),
+    row("SELECT", 2, up | fast, connection, "1.0.0", "Changes the database of the connection"),
+    row("CLIENT", -2, 0, connection, "2.4.0", "Commands about connections"),
+    row("CLIENT|ID", 2, noscript | up, connection, "5.0.0",
+        "Returns the number of this connection"),
+    row("CLIENT|INFO", 2, noscript | up, connection, "6.2.0", "Describes this connection"),
+    row("CLIENT|LIST", -2, admin | noscript | up, connection, "2.4.0",
+        "Describes all connections of this node"),
+    row("CLIENT|GETNAME", 2, noscript | up, connection, "2.6.9",
+        "Returns the name of this connection"),
+    row("CLIENT|SETNAME", 3, noscript | up, connection, "2.6.9", "Names this connection"),
+    row("CLIENT|SETINFO", 4, noscript | up, connection, "7.2.0",
+        "Remembers the client library's name or version"),
+    row("CLIENT|KILL", -3, admin | noscript | up, connection, "2.4.0", "Closes connections"),
+    row("CLIENT|PAUSE", -3, admin | noscript | up, connection, "2.9.50",
+        "Holds back the commands of clients for a while"),
+    row("CLIENT|UNPAUSE", 2, admin | noscript | up, connection, "6.2.0", "Ends CLIENT PAUSE"),
+    row("CLIENT|REPLY", 3, noscript | up, connection, "3.2.0", "Turns replies on or off"),
+    row("CLIENT|NO-EVICT", 3, admin | noscript | up, connection, "7.0.0",
+        "Keeps this connection when memory is short"),
+    row("CLIENT|GETREDIR", 2, noscript | up, connection, "6.0.0",
+        "Tells where invalidations are sent"),
+    row("CLIENT|TRACKINGINFO", 2, noscript | up, connection, "6.2.0",
+        "Tells how this connection is tracked"),
+    row("CLIENT|UNBLOCK", -3, admin | noscript | up, connection, "5.0.0",
+        "Ends the blocking command of another connection"),
+    row("CLIENT|HELP", 2, up, connection, "5.0.0", "Lists the subcommands"),
+    // The server
+    with_run(row("TIME", 1, up | fast, server, "2.6.0", "Returns the server's time"), time_now),
+    row("CONFIG", -2, 0, server, "2.0.0", "Commands about the configuration"),
+    row("CONFIG|GET", -3, admin | noscript | up, server, "2.0.0", "Returns options by pattern"),
+    row("CONFIG|SET", -4, admin | noscript | up, server, "2.0.0", "Changes options"),
+    row("CONFIG|REWRITE", 2, admin | noscript | up, server, "2.8.0",
+        "Writes the options back to the configuration file"),
+    row("CONFIG|RESETSTAT", 2, admin | noscript | up, server, "2.0.0",
+        "Sets the statistics to zero"),
+    row("CONFIG|HELP", 2, up, server, "5.0.0", "Lists the subcommands"),
+    row("INFO", -1, up, figures, "1.0.0", "Returns figures about the server"),
+    row("COMMAND", -1, up, described, "2.8.13", "Describes all commands"),
+    row("COMMAND|COUNT", 2, up, described, "2.8.13", "Returns the number of commands"),
+    row("COMMAND|DOCS", -2, up, described, "7.0.0", "Returns the documentation of commands"),
+    row("COMMAND|GETKEYS", -4, up, described, "2.8.13", "Returns the keys in a command line"),
+    row("COMMAND|GETKEYSANDFLAGS", -4, up, described, "7.0.0",
+        "Returns the keys in a command line and how they are used"),
+    row("COMMAND|INFO", -2, up, described, "2.8.13", "Describes the named commands"),
+    row("COMMAND|LIST", -2, up, described, "7.0.0", "Returns the names of the commands"),
+    row("COMMAND|HELP", 2, up, described, "5.0.0", "Lists the subcommands"),
+    row("DEBUG", -2, admin | noscript | up, server, "1.0.0", "Commands for tests"),
+    row("SHUTDOWN", -1, admin | noscript | up | no_multi | allow_busy, server, "1.0.0",
+        "Ends this node cleanly"),
+    row("SWAPDB", 3, write | fast, database, "4.0.0", "Exchanges two databases"),
+    row("LASTSAVE", 1, up | fast, administration, "1.0.0",
+        "Returns when the data last reached the disk"),
+    row("ROLE", 1, noscript | up | fast, administration, "2.8.12", "Returns the node's role"),
+    row("MODULE", -2, 0, server, "4.0.0", "Commands about modules"),
+    row("MODULE|LIST", 2, admin | noscript, server, "4.0.0", "Lists the loaded modules"),
+    row("MODULE|HELP", 2, up, server, "5.0.0", "Lists the subcommands"),
+    row("MEMORY", -2, 0, server, "4.0.0", "Commands about memory"),
+    row("MEMORY|HELP", 2, up, server, "4.0.0", "Lists the subcommands"),
+    row("SLOWLOG", -2, 0, server, "2.2.12", "Commands about the slow log"),
+    row("SLOWLOG|GET", -2, admin | up, server, "2.2.12", "Returns the entries of the slow log"),
+    row("SLOWLOG|LEN", 2, admin | up, server, "2.2.12", "Returns the length of the slow log"),
+    row("SLOWLOG|RESET", 2, admin | up, server, "2.2.12", "Empties the slow log"),
+    row("SLOWLOG|HELP", 2, up, server, "6.2.0", "Lists the subcommands"),
+    row("LATENCY", -2, 0, server, "2.8.13", "Commands about latency"),
+    row("LATENCY|LATEST", 2, admin | noscript | up, server, "2.8.13",
+        "Returns the last latency events"),
+    row("LATENCY|HISTORY", 3, admin | noscript | up, server, "2.8.13",
+        "Returns the samples of one latency event"),
+    row("LATENCY|RESET", -2, admin | noscript | up, server, "2.8.13", "Forgets latency events"),
+    row("LATENCY|HELP", 2, up, server, "2.8.13", "Lists the subcommands"),
+    // Transactions
+    row("MULTI", 1, noscript | up | fast | allow_busy, transaction, "1.2.0",
+        "Begins a transaction"),
+    row("EXEC", 1, noscript | up | skip_slowlog, transaction, "1.2.0", "Runs the queued commands"),
+    row("DISCARD", 1, noscript | up | fast | allow_busy, transaction, "2.0.0",
+        "Forgets the queued commands"),
+    with_keys(row("WATCH", -2, noscript | up | fast | allow_busy, transaction, "2.2.0",
+                  "Makes the next EXEC depend on keys"),
+              all_keys),
+    row("UNWATCH", 1, noscript | up | fast | allow_busy, transaction, "2.2.0",
+        "Forgets the watched keys"),
+    // Over all slots
+    row("KEYS", 2, read | all_slots, all_keys_at_once, "1.0.0",
+        "Returns the keys that match a pattern"),
+    row("SCAN", -2, read | all_slots, keys, "2.8.0", "Walks the keys in parts"),
+    row("RANDOMKEY", 1, read | all_slots, keys, "1.0.0", "Returns a random key"),
+    // Whole databases
+    row("DBSIZE", 1, read | fast | all_slots, counted, "1.0.0", "Returns the number of keys"),
+    row("FLUSHDB", -1, write | all_slots, database, "1.0.0", "Removes all keys of the database"),
+    row("FLUSHALL", -1, write | all_slots, database, "1.0.0", "Removes all keys of all databases"),
+    // Scripting
+    row("FUNCTION", -2, 0, functions, "7.0.0", "Commands about functions"),
+    row("FUNCTION|FLUSH", -2, write | noscript, functions, "7.0.0", "Removes all functions"),
+    row("FUNCTION|LIST", -2, noscript, functions, "7.0.0", "Lists the functions"),
+    row("FUNCTION|HELP", 2, up, functions, "7.0.0", "Lists the subcommands"),
+    // The ring, as Redis Cluster clients see it
+    row("CLUSTER", -2, 0, cluster, "3.0.0", "Commands about the cluster"),
+    row("CLUSTER|SLOTS", 2, stale, cluster, "3.0.0", "Returns which node serves which slots"),
+    row("CLUSTER|SHARDS", 2, stale, cluster, "7.0.0", "Returns the shards and their nodes"),
+    row("CLUSTER|NODES", 2, stale, cluster, "3.0.0", "Returns the nodes as lines of text"),
+    row("CLUSTER|INFO", 2, stale, cluster, "3.0.0", "Returns figures about the cluster"),
+    row("CLUSTER|MYID", 2, stale, cluster, "3.0.0", "Returns this node's id"),
+    row("CLUSTER|KEYSLOT", 3, stale, cluster, "3.0.0", "Returns the slot of a key"),
+    row("CLUSTER|COUNTKEYSINSLOT", 3, stale, cluster, "3.0.0",
+        "Returns the number of keys in a slot"),
+    row("CLUSTER|GETKEYSINSLOT", 4, stale, cluster, "3.0.0", "Returns keys of a slot"),
+    row("CLUSTER|HELP", 2, up, cluster, "5.0.0", "Lists the subcommands"),
+    row("READONLY", 1, up | fast, cluster_mode, "3.0.0",
+        "Allows reads from any replica on this connection"),
+    row("READWRITE", 1, up | fast, cluster_mode, "3.0.0", "Ends READONLY"),
+    row("ASKING", 1, fast, cluster_mode, "3.0.0", "Accepted after a redirection"),
+    // The ring itself
+    row("GYRE", -2, 0, cluster, "7.0.0", "Commands about the ring"),
+    row("GYRE|NODES", 2, up | fast, cluster, "7.0.0", "Returns the nodes of the ring"),
+    row("GYRE|REPLICAS", 3, up | fast, cluster, "7.0.0",
+        "Returns the replicas of a key, primary first"),
+    row("GYRE|LOCAL", -3, 0, cluster, "7.0.0", "Reads from this node's replica alone"),
+    row("GYRE|STATUS", 2, up | fast, cluster, "7.0.0", "Returns the state of the ring in numbers"),
+    row("GYRE|CONSISTENCY", -2, up | fast, cluster, "7.0.0",
+        "Sets or returns the connection's consistency levels"),
+    row("GYRE|HELP", 2, up, cluster, "7.0.0", "Lists the subcommands"),
+});
+
+}  // namespace
+
+std::span<const CommandSpec> session_commands() {
+  return rows;
+}
+
+}  // namespace gyre

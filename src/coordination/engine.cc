@@ -1,0 +1,608 @@
+// Routing and execution: who acts for a slot, and what happens when it is this node.
+//
+// Happy path of act(): not late, slot sure -> run -> effects are in the open turn -> pending until
+// the turn's replicas have them. Otherwise: the slot has a gather out: wait behind it; it is
+// unsure, or a read asks for more than one replica: gather first; fewer replicas up than the level
+// needs: refuse before anything is stored.
+
+#include "coordination/engine.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "ring/slot.h"
+
+namespace gyre {
+
+// Collects the effects of one running operation into the open turn.
+class Engine::Recorder final : public EffectSink {
+ public:
+  Recorder(Engine& engine, std::uint32_t operation) : engine_(engine), operation_(operation) {}
+  void made(Slot slot, std::uint64_t, const Effect& effect, const ApplyResult&) override {
+    engine_.record_effect(slot, effect, operation_);
+    any = true;
+  }
+  bool any = false;
+
+ private:
+  Engine& engine_;
+  std::uint32_t operation_;
+};
+
+Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, KeySpace& space,
+               KeySpaces& spaces, const Clock& clock, Random& random,
+               const CommandOptions& command_options, Metrics& metrics, EngineHost& host)
+    : options_(options),
+      ring_(std::move(ring)),
+      space_(space),
+      spaces_(spaces),
+      clock_(clock),
+      random_(random),
+      command_options_(command_options),
+      metrics_(metrics),
+      host_(host),
+      n_(ring_->replication_factor()),
+      alone_(ring_->nodes().size() == 1),
+      slots_(space.slot_count()),
+      peers_(ring_->nodes().size()),
+      hints_(Hints::Options{.nodes = ring_->nodes().size(),
+                            .hints_max = options.hints_max,
+                            .age_max_ms = options.hints_age_ms,
+                            .persist = options.persist}),
+      turn_base_(random.next() >> 24),
+      next_id_(random.next() >> 24) {
+  if (alone_) {
+    for (SlotState& s : slots_) s.acting = true;
+  }
+  // With one replica there is nobody to compare with.
+  if (n_ == 1) {
+    for (SlotState& s : slots_) s.sure = s.known = true;
+  }
+}
+
+void Engine::set_serving(bool serving) {
+  serving_ = serving;
+  if (alone_ || !serving) return;
+  // The slots it is first for: their comparisons begin now rather than with the first command.
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (ring_->replicas(slot).front() == options_.self) begin_acting(slot);
+  }
+}
+
+void Engine::set_known(bool known) {
+  if (n_ == 1) return;
+  for (SlotState& s : slots_) s.known = known;
+}
+
+int Engine::replica_index(Slot slot, NodeIndex node) const {
+  const auto replicas = ring_->replicas(slot);
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    if (replicas[i] == node) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+NodeIndex Engine::acting_node(Slot slot) const {
+  for (const NodeIndex n : ring_->replicas(slot)) {
+    if (n == options_.self ? (serving_ && !disk_failing_) : usable(n)) return n;
+  }
+  // Nobody better: a node whose disk fails still reads.
+  if (serving_ && holds(slot)) return options_.self;
+  return {static_cast<std::uint16_t>(peers_.size())};
+}
+
+int Engine::replicas_up(Slot slot) const {
+  int up = 0;
+  for (const NodeIndex n : ring_->replicas(slot)) {
+    up += n == options_.self ? !disk_failing_ : peers_[n.value].view.up;
+  }
+  return up;
+}
+
+std::uint16_t Engine::shard_at(NodeIndex peer, Slot slot) const {
+  const std::size_t threads = peers_[peer.value].view.threads;
+  return static_cast<std::uint16_t>(slot.value * threads / slots_total);
+}
+
+bool Engine::blind(const CommandView& c) {
+  return (c.spec->flags & flag::blind) &&
+         (c.spec->arity > 0 || c.args.size() == 3 || c.spec->scatter == Scatter::all_ok);
+}
+
+// ---- entering
+
+Ran Engine::run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate) {
+  const std::span<const CommandView> one(&command, 1);
+  if (alone_) return execute(one, job, out, gate, true);
+  const NodeIndex acting = acting_node(job.slot);
+  if (acting == options_.self) return act(one, job, out, gate);
+  route(request_of(one, job));
+  return Ran::pending;
+}
+
+void Engine::submit(Request&& request) {
+  if (alone_ || acting_node(request.slot) == options_.self) return act_request(std::move(request));
+  route(std::move(request));
+}
+
+Request Engine::request_of(std::span<const CommandView> commands, const Job& job) const {
+  Request r;
+  r.ticket = job.ticket;
+  r.slot = job.slot;
+  r.protocol = job.protocol;
+  r.levels = job.levels;
+  r.exec = job.exec;
+  r.ceiling = job.ceiling;
+  r.above = job.above;
+  r.begun = job.begun;
+  r.watches.assign(job.watches.begin(), job.watches.end());
+  r.commands.reserve(commands.size());
+  for (const CommandView& c : commands) r.commands.emplace_back(*c.spec, c.db, c.args);
+  return r;
+}
+
+void Engine::act_request(Request&& request) {
+  std::vector<CommandView> views;
+  views.reserve(request.commands.size());
+  for (const OwnedCommand& c : request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  Job job{.ticket = request.ticket,
+          .slot = request.slot,
+          .protocol = request.protocol,
+          .levels = request.levels,
+          .exec = request.exec,
+          .ceiling = request.ceiling,
+          .above = request.above,
+          .begun = request.begun,
+          .watches = request.watches};
+  std::string out;
+  std::uint64_t gate = 0;
+  const Ran ran = alone_ ? execute(views, job, out, gate, true) : act(views, job, out, gate);
+  switch (ran) {
+    case Ran::done:
+      deliver(request.ticket, std::move(out));
+      break;
+    case Ran::gated: {
+      // One node, another thread's client: the reply waits here for the turn.
+      Turn& turn = open_turn();
+      turn.operations.push_back({.ticket = request.ticket,
+                                 .reply = std::move(out),
+                                 .slot = request.slot,
+                                 .reader = true});
+      break;
+    }
+    case Ran::pending:
+      break;
+  }
+}
+
+void Engine::begin_acting(Slot slot) {
+  SlotState& s = state(slot);
+  if (s.acting) return;
+  s.acting = true;
+  s.actor = options_.self;
+  make_unsure(slot);                                 // others may have acted since it was compared
+  if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here
+}
+
+Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::string& out,
+                std::uint64_t& gate) {
+  const UnixMs now = clock_.wall_ms();
+  if (job.above) space_.clock().see(Version::at_ms(job.above + 1));
+  if (job.ceiling && space_.clock().peek(now).ms() > job.ceiling) {
+    metrics_.late_answers.add();
+    deliver_late(job.ticket);
+    return Ran::pending;
+  }
+  if (!job.ticket.remote) {
+    // Who stands before this node was bypassed: what it was allowed to stamp can only lose.
+    for (const NodeIndex n : ring_->replicas(job.slot)) {
+      if (n == options_.self) break;
+      if (const UnixMs c = peers_[n.value].highest_ceiling)
+        space_.clock().see(Version::at_ms(c + 1));
+    }
+  }
+  begin_acting(job.slot);
+  if (const auto waiting = busy_.find(job.slot.value); waiting != busy_.end()) {
+    waiting->second.push_back(request_of(commands, job));
+    return Ran::pending;
+  }
+  std::uint32_t flags = 0;
+  bool all_blind = true;
+  for (const CommandView& c : commands) {
+    flags |= c.spec->flags;
+    all_blind &= blind(c);
+  }
+  Reply reply(out, job.protocol);
+  if (flags & flag::write) {
+    if (disk_failing_ && !job.begun) return reply.error(Errc::misconf), Ran::done;
+    const int need = job.levels.write.of(n_);
+    if (const int up = replicas_up(job.slot); up < need) {
+      metrics_.no_quorum_replies.add();
+      if (job.begun) return reply.error(Errc::no_quorum), Ran::done;
+      reply.error(Error(Errc::no_quorum, "level " + job.levels.write.text() + " needs " +
+                                             std::to_string(need) + " replicas, " +
+                                             std::to_string(up) +
+                                             " can be reached; nothing was written"));
+      return Ran::done;
+    }
+  }
+  const bool sure = state(job.slot).sure;
+  if (!sure && !all_blind) {
+    metrics_.unsure_reads.add();
+    start_gather(request_of(commands, job), sure_quorum(), true);
+    return Ran::pending;
+  }
+  if (!(flags & flag::write) && job.levels.read.of(n_) > 1) {
+    start_gather(request_of(commands, job), job.levels.read.of(n_), false);
+    return Ran::pending;
+  }
+  return execute(commands, job, out, gate, sure);
+}
+
+// ---- running
+
+void Engine::run_commands(std::span<const CommandView> commands, const Job& job, std::string& out,
+                          EffectSink* sink) {
+  const UnixMs now = clock_.wall_ms();
+  Reply reply(out, job.protocol);
+  if (job.exec) {
+    for (const Watch& w : job.watches) {
+      if (watch_version(key_slot(w.key), w.db, w.key) != w.version) return reply.null_array();
+    }
+    reply.array(commands.size());
+  }
+  for (const CommandView& c : commands) {
+    CommandContext ctx(c.args, reply, c.db, now, spaces_, sink, random_, command_options_);
+    ctx.based = (c.spec->flags & flag::based) != 0;
+    if (job.hash_known) {
+      ctx.first_key_known = true;
+      ctx.first_slot = job.slot;
+      ctx.first_hash = job.hash;
+    }
+    c.spec->run(ctx);
+    if (c.spec->flags & flag::read) {
+      if (ctx.hits) metrics_.keyspace_hits.add(ctx.hits);
+      if (ctx.misses) metrics_.keyspace_misses.add(ctx.misses);
+    }
+  }
+}
+
+Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
+                    std::uint64_t& gate, bool) {
+  const std::uint64_t floor_of_turn = space_.clock().peek(clock_.wall_ms()).bits;
+  if (alone_) {
+    const std::size_t rows_before = options_.persist ? space_.rows().count() : 0;
+    run_commands(commands, job, out, nullptr);
+    if (!options_.persist) return Ran::done;
+    if (space_.rows().count() != rows_before) {
+      if (undurable_.empty() || undurable_.back().first != turn_)
+        undurable_.emplace_back(turn_, floor_of_turn);
+      gate = turn_;
+      return Ran::gated;
+    }
+    if (!undurable_.empty() && reads_unsettled(commands, gate)) return Ran::gated;
+    return Ran::done;
+  }
+  Turn& turn = open_turn();
+  const std::size_t start = out.size();
+  const std::size_t made_before = turn.made.size();
+  Recorder recorder(*this, static_cast<std::uint32_t>(turn.operations.size()));
+  if (!turn.first) turn.first = {floor_of_turn};
+  run_commands(commands, job, out, &recorder);
+  turn.last = space_.clock().peek(0);
+  std::uint32_t flags = 0;
+  for (const CommandView& c : commands) flags |= c.spec->flags;
+  if (recorder.any) {
+    Operation op{.ticket = job.ticket,
+                 .reply = out.substr(start),
+                 .slot = job.slot,
+                 .need = job.levels.write.of(n_),
+                 .flags = flags,
+                 .ceiling = job.ceiling};
+    out.resize(start);
+    turn.operations.push_back(std::move(op));
+    return Ran::pending;
+  }
+  GYRE_ASSERT(turn.made.size() == made_before);
+  std::uint64_t wait_for = 0;
+  if (!reads_unsettled(commands, wait_for)) return Ran::done;
+  // Nobody sees what a failure could take back: the reader joins the turn whose write it saw.
+  Turn* of = find_turn(wait_for);
+  if (!of) return Ran::done;
+  if (of->flushed) {
+    const auto [have, possible] = reached(*of, job.slot);
+    const int need = job.levels.write.of(n_);
+    if (have >= need || have + possible < need) return Ran::done;
+  }
+  of->operations.push_back({.ticket = job.ticket,
+                            .reply = out.substr(start),
+                            .slot = job.slot,
+                            .need = job.levels.write.of(n_),
+                            .flags = flags,
+                            .reader = true});
+  out.resize(start);
+  return Ran::pending;
+}
+
+// Whether a key that these commands looked at carries a version that has not reached its level; and
+// then, in which turn it was stamped.
+bool Engine::reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn) {
+  if (alone_ ? undurable_.empty() : turns_.empty()) return false;
+  const std::uint64_t lowest = alone_ ? undurable_.front().second : turns_.front().first.bits;
+  bool found = false;
+  turn = 0;
+  for (const CommandView& c : commands) {
+    for_each_key(*c.spec, c.args, [&](std::size_t i) {
+      const Slot slot = key_slot(c.args[i]);
+      if (!space_.owns(slot)) return;
+      const Node* n = space_.find(slot, c.db, c.args[i], key_hash(c.args[i]));
+      if (!n) return;
+      const Version newest = record_newest(*n);
+      if (newest.bits < lowest) return;
+      if (alone_) {
+        turn = undurable_.back().first;
+        found = true;
+        return;
+      }
+      for (auto t = turns_.rbegin(); t != turns_.rend(); ++t) {
+        if (t->made.empty() || newest.bits < t->first.bits) continue;
+        if (newest <= t->last) {
+          turn = std::max(turn, t->number);
+          found = true;
+        }
+        break;
+      }
+    });
+  }
+  return found;
+}
+
+Version Engine::watch_version(Slot slot, DbIndex db, std::string_view key) {
+  const Node* n = spaces_.of(slot).find(slot, db, key, key_hash(key));
+  if (!n || !record_live(*n) || record_expired(*n, clock_.wall_ms())) return {};
+  return record_newest(*n);
+}
+
+bool Engine::read_local(const CommandView& command, Slot slot, int protocol, std::string& out) {
+  if (!holds(slot)) return false;
+  Job job;
+  job.protocol = protocol;
+  run_commands({&command, 1}, job, out, nullptr);
+  return true;
+}
+
+// ---- answers
+
+void Engine::deliver(const Ticket& ticket, std::string&& reply) {
+  if (!ticket.remote) return host_.answer(ticket, std::move(reply));
+  ForwardAnswer answer;
+  answer.id = ticket.id;
+  answer.clock_ms = space_.clock().peek(clock_.wall_ms()).ms();
+  answer.reply = reply;
+  send(ticket.peer, ticket.shard, answer);
+}
+
+void Engine::deliver_error(const Ticket& ticket, const Error& error) {
+  std::string out;
+  Reply(out, 2).error(error);
+  deliver(ticket, std::move(out));
+}
+
+void Engine::deliver_late(const Ticket& ticket) {
+  GYRE_ASSERT(ticket.remote);
+  ForwardAnswer answer;
+  answer.id = ticket.id;
+  answer.late = true;
+  answer.clock_ms = space_.clock().peek(clock_.wall_ms()).ms();
+  send(ticket.peer, ticket.shard, answer);
+}
+
+// ---- peers
+
+void Engine::peer_up(NodeIndex peer, std::uint16_t threads) {
+  Peer& p = peers_[peer.value];
+  p.view.up = true;
+  p.view.threads = threads ? threads : std::uint16_t{1};
+  p.repairing = false;
+  p.comparing = false;
+  // It did not see what was done in its absence: tell it which slots others acted for. What it did
+  // itself meanwhile, and whatever was on the broken link, shows in a comparison.
+  std::vector<std::uint16_t> acted;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    const int position = replica_index(slot, peer);
+    if (position < 0 || !holds(slot)) continue;
+    slots_[i].must |= static_cast<std::uint8_t>(1 << position);
+    ++slots_[i].doubts;
+    if (slots_[i].acting && ring_->replicas(slot).front() != options_.self)
+      acted.push_back(slot.value);
+  }
+  for (const std::uint16_t s : hints_.marks(peer)) acted.push_back(s);
+  p.marks_at = clock_.steady_ms();
+  send_acted(peer, acted);
+}
+
+void Engine::peer_down(NodeIndex peer) {
+  Peer& p = peers_[peer.value];
+  p.view.up = p.view.serving = false;
+  p.outbox.clear();
+  p.unsent.clear();
+  p.repairing = p.comparing = false;
+  for (Turn& t : turns_) {
+    if (t.peers.empty() || t.peers[peer.value].state != PeerPart::State::sent) continue;
+    t.peers[peer.value].state = PeerPart::State::failed;
+    hint_turn(t, peer);
+    settle(t);
+  }
+  drop_settled();
+  std::vector<std::uint64_t> ids;
+  for (auto& [id, f] : forwards_) {
+    if (f.target == peer) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());  // the order in which the clients sent them
+  for (const std::uint64_t id : ids) {
+    const bool left = forwards_.at(id).left;
+    reroute(take_forward(id, false), peer, left);
+  }
+  ids.clear();
+  for (auto& [id, g] : gathers_) {
+    for (auto& a : g.asked) {
+      if (a.peer == peer && a.left > 0) {
+        a.bad = true;
+        a.left = 0;
+        ids.push_back(id);
+      }
+    }
+  }
+  for (const std::uint64_t id : ids) gather_step(id);
+  std::erase_if(fetches_, [&](const auto& f) {
+    const auto c = compares_.find(f.second.first);
+    return c == compares_.end() || c->second.peer == peer;
+  });
+  std::erase_if(compares_, [peer](const auto& c) { return c.second.peer == peer; });
+  // Cut off from a majority of a slot's replicas: they may act without this node.
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (!slots_[i].acting || replica_index(slot, peer) < 0) continue;
+    int lost = 0;
+    for (const NodeIndex n : ring_->replicas(slot))
+      lost += n != options_.self && !peers_[n.value].view.up;
+    if (lost > n_ / 2) make_unsure(slot);
+  }
+  ids.clear();
+  for (auto& [id, w] : walks_) {
+    if (std::erase(w.asked, peer)) ids.push_back(id);
+  }
+  for (const std::uint64_t id : ids) walk_part_done(id, WalkResult{.failed = true});
+}
+
+void Engine::peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_ms) {
+  Peer& p = peers_[peer.value];
+  p.view.serving = header.serving;
+  // Half of the round trip lies between the peer's reading of its clock and ours.
+  const UnixMs now = clock_.wall_ms();
+  const std::int64_t offset = header.wall_ms - (sent_ms ? (sent_ms + now) / 2 : now);
+  p.view.offset_ms = (p.view.offset_ms * 7 + offset) / 8;
+  if (std::abs(offset - p.view.offset_ms) > 1000) p.view.offset_ms = offset;
+}
+
+void Engine::take_outbox(NodeIndex peer, std::string& to) {
+  Peer& p = peers_[peer.value];
+  to.append(p.outbox);
+  to.append(p.answers);
+  p.outbox.clear();
+  p.answers.clear();
+  for (const std::uint64_t id : p.unsent) {
+    if (const auto f = forwards_.find(id); f != forwards_.end()) f->second.left = true;
+  }
+  p.unsent.clear();
+}
+
+void Engine::on_message(NodeIndex from, const Envelope& e) {
+  bool ok = true;
+  const auto handle = [&]<class M>(M message, void (Engine::*method)(NodeIndex, const M&)) {
+    ok = decode_message(e, message);
+    if (ok) (this->*method)(from, message);
+  };
+  switch (e.kind) {
+    case Kind::forward:
+      handle(Forward{}, &Engine::on_forward);
+      break;
+    case Kind::forward_answer:
+      handle(ForwardAnswer{}, &Engine::on_forward_answer);
+      break;
+    case Kind::effects:
+      handle(Effects{}, &Engine::on_effects);
+      break;
+    case Kind::effects_ack:
+      handle(EffectsAck{}, &Engine::on_effects_ack);
+      break;
+    case Kind::fetch:
+      handle(Fetch{}, &Engine::on_fetch);
+      break;
+    case Kind::fetch_answer:
+      handle(FetchAnswer{}, &Engine::on_fetch_answer);
+      break;
+    case Kind::compare:
+      handle(Compare{}, &Engine::on_compare);
+      break;
+    case Kind::compare_answer:
+      handle(CompareAnswer{}, &Engine::on_compare_answer);
+      break;
+    case Kind::fetch_many:
+      handle(FetchMany{}, &Engine::on_fetch_many);
+      break;
+    case Kind::fetch_many_answer:
+      handle(FetchManyAnswer{}, &Engine::on_fetch_many_answer);
+      break;
+    case Kind::repair:
+      handle(Repair{}, &Engine::on_repair);
+      break;
+    case Kind::repair_ack:
+      handle(RepairAck{}, &Engine::on_repair_ack);
+      break;
+    case Kind::acted:
+      handle(Acted{}, &Engine::on_acted);
+      break;
+    case Kind::walk:
+      handle(Walk{}, &Engine::on_walk);
+      break;
+    case Kind::walk_answer:
+      handle(WalkAnswer{}, &Engine::on_walk_answer);
+      break;
+    default:
+      host_.node_message(from, e);
+      break;
+  }
+  if (!ok)
+    LOG_WARNING("a message of kind %d from %s could not be read; it is dropped",
+                static_cast<int>(e.kind), ring_->node(from).name.c_str());
+}
+
+// ---- periodic
+
+void Engine::stood_still() {
+  if (alone_) return;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (slots_[i].acting) make_unsure(slot);
+  }
+}
+
+void Engine::tick(std::int64_t stood_still_ms) {
+  const SteadyMs now = clock_.steady_ms();
+  const UnixMs wall = clock_.wall_ms();
+  if (active_expire_)
+    space_.expire_due(wall, 2000,
+                      [this](Slot, DbIndex, std::string_view) { metrics_.expired_keys.add(); });
+  if (options_.persist && alone_ && space_.rows().count() &&
+      (undurable_.empty() || undurable_.back().first != turn_)) {
+    undurable_.emplace_back(turn_, space_.clock().peek(wall).bits);
+  }
+  if (alone_) return;
+  if (stood_still_ms > options_.stood_still_ms) stood_still();
+  time_out_turns(now);
+  time_out_forwards(now);
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peers_[i].repairing && now - peers_[i].repair_at > options_.ack_timeout_ms)
+      peers_[i].repairing = false;
+    if (peers_[i].view.up && !peers_[i].repairing && hints_.pending(peer)) replay_hints(peer);
+  }
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    Peer& p = peers_[i];
+    if (!p.view.up || now - p.marks_at < marks_again_ms) continue;
+    p.marks_at = now;
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (const auto marks = hints_.marks(peer); !marks.empty()) send_acted(peer, marks);
+  }
+  compare_some(now);
+  if (now - last_hint_sweep_ > 10'000) {
+    last_hint_sweep_ = now;
+    hints_.expire(wall, space_.rows());
+  }
+}
+
+}  // namespace gyre

@@ -1,0 +1,466 @@
+// Engine: the distributed logic of one shard. Pure: it takes commands, messages, time and
+// completions, and gives answers, batches for peers and rows for the store.
+//
+//   client or peer -> run()/submit() -> who acts for the slot?
+//        another node: forward, wait for its answer, go elsewhere when it is silent
+//        this node:    [merge from other replicas when unsure] -> execute -> effects join the turn
+//   end_turn(): one batch of rows to the store, one message of effects to each replica
+//   persisted(), acks -> the turn's operations reach their level -> answers leave
+//
+// Files: engine.cc (routing and execution), write_path.cc (turns, acks, NEWER), forward.cc,
+// gather.cc (unsure and quorum reads), compare.cc (slots against other replicas), replay.cc
+// (hints), walk.cc (commands over many slots).
+//
+// On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
+// durable.
+//
+// Invariants: an operation is answered exactly once; nothing is answered before its level is
+// reached
+//             or has failed; per connection and slot, commands run in the order in which they came.
+// Threading:  the shard's thread alone.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "coordination/request.h"
+#include "hints/hints.h"
+#include "metrics/metrics.h"
+#include "ring/ring.h"
+#include "shard/command.h"
+#include "shard/keyspace.h"
+#include "wire/messages.h"
+
+namespace gyre {
+
+class EngineHost {
+ public:
+  virtual ~EngineHost() = default;
+  // A local ticket's reply is ready.
+  virtual void answer(const Ticket& ticket, std::string&& reply) = 0;
+  virtual void walked(const Ticket& ticket, WalkResult&& result) = 0;
+  // Rows of the turn; false when the store takes no more now.
+  virtual bool store(std::uint64_t turn, StoreBatch&& rows) = 0;
+  // How long this peer may be silent now (membership/link_watch.h).
+  virtual std::int64_t give_up_ms(NodeIndex peer) = 0;
+  // Something that another shard or the node itself answers (identity).
+  virtual void node_message(NodeIndex peer, const Envelope& envelope) = 0;
+};
+
+struct EngineOptions {
+  NodeIndex self{};
+  ShardIndex shard{};
+  std::uint16_t shards = 1;  // of this node
+  bool persist = false;
+  Level write_level{Level::quorum};  // the configured ones, which sureness is counted by
+  std::int64_t max_skew_ms = 500;
+  std::int64_t ack_timeout_ms = 2000;
+  // A loop that stood still longer, beyond its tick, may have been bypassed: the shortest give-up
+  // time less a tick.
+  std::int64_t stood_still_ms = 30;
+  std::size_t hints_max = 1'000'000;
+  std::int64_t hints_age_ms = 3 * 3600 * 1000;
+  std::size_t outstanding_bytes_max = std::size_t{64} << 20;  // effects that peers have not acked
+};
+
+// How run() left a command.
+enum class Ran : std::uint8_t {
+  done,     // the reply was appended
+  gated,    // the reply was appended and may leave when the turn returned is durable (one node)
+  pending,  // the reply comes by EngineHost::answer
+};
+
+class Engine {
+ public:
+  struct CommandView {
+    const CommandSpec* spec;
+    Args args;
+    DbIndex db;
+  };
+  struct Job {
+    Ticket ticket;
+    Slot slot{};
+    std::uint64_t hash = 0;  // of the first key, when hash_known
+    bool hash_known = false;
+    int protocol = 2;
+    Levels levels;
+    bool exec = false;
+    UnixMs ceiling = 0, above = 0;
+    bool begun = false;  // as Request::begun
+    std::span<const Watch> watches;
+  };
+
+  Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, KeySpace& space,
+         KeySpaces& spaces, const Clock& clock, Random& random,
+         const CommandOptions& command_options, Metrics& metrics, EngineHost& host);
+
+  // ---- clients
+
+  // Runs one command whose slot this shard owns, or sends it to who acts. `gate` is set for
+  // Ran::gated.
+  Ran run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate);
+  void submit(Request&& request);
+  void walk(WalkRequest&& request);
+  // The same at once, on a node that is alone: EXEC asks under the barrier, from whichever thread.
+  // The rows of a flush go with the next end_turn().
+  void walk_alone(const WalkRequest& request, WalkResult& part);
+  // A read on this node's replica alone (GYRE LOCAL); false when it holds none of the slot.
+  bool read_local(const CommandView& command, Slot slot, int protocol, std::string& out);
+  // The newest version of a key, for WATCH on a single node or the acting one.
+  Version watch_version(Slot slot, DbIndex db, std::string_view key);
+
+  // ---- the turn
+
+  // After the poll and all commands: rows to the store, effects into the outboxes.
+  void end_turn();
+  // Periodic work: time-outs, expiry, hints, comparisons. `stood_still_ms`: how long the loop did
+  // not run.
+  void tick(std::int64_t stood_still_ms);
+  // Others may have acted meanwhile: every slot it acts for is unsure, before anything else runs.
+  void stood_still();
+  // A link of the peer to this node broke: it may take this one for dead and act itself.
+  void peer_doubts(NodeIndex peer);
+  void persisted(std::uint64_t turn);
+  void store_failing(bool failing) { disk_failing_ = failing; }
+  bool disk_failing() const { return disk_failing_; }
+  void set_active_expire(bool on) { active_expire_ = on; }
+  void set_write_level(Level level) { options_.write_level = level; }
+  // The newest turn not yet flushed, for whoever commits rows beside run() (barriers, expiry).
+  std::uint64_t current_turn() const { return turn_; }
+  std::uint64_t persisted_turn() const { return persisted_; }
+
+  // ---- peers
+
+  struct PeerView {
+    bool up = false, serving = false;
+    std::int64_t offset_ms = 0;
+    std::uint16_t threads = 1;
+  };
+  void peer_up(NodeIndex peer, std::uint16_t threads);
+  void peer_down(NodeIndex peer);
+  void peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_ms);
+  const PeerView& peer(NodeIndex n) const { return peers_[n.value].view; }
+  void on_message(NodeIndex from, const Envelope& envelope);
+  // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on.
+  bool outbox_empty(NodeIndex peer) const {
+    return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty();
+  }
+  void take_outbox(NodeIndex peer, std::string& to);
+  std::size_t answers_bytes(NodeIndex peer) const { return peers_[peer.value].answers.size(); }
+  // The peer cannot be reached in any way: its answers are lost.
+  void lose_answers(NodeIndex peer) { peers_[peer.value].answers.clear(); }
+  template <class M>
+  void send(NodeIndex peer, std::uint16_t shard, const M& message) {
+    put_message(is_answer(M::kind) ? peers_[peer.value].answers : peers_[peer.value].outbox, shard,
+                message);
+  }
+
+  // This node may act: identity settled, data loaded, clocks compared.
+  void set_serving(bool serving);
+  bool serving() const { return serving_; }
+  // Whether this node may have lost acknowledged state (wiped, no clean stop): it counts for
+  // nothing in a slot until that was compared.
+  void set_known(bool known);
+
+  // ---- looking inside
+
+  bool alone() const { return alone_; }
+  const Ring& ring() const { return *ring_; }
+  Hints& hints() { return hints_; }
+  // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
+  std::size_t slots_differing() const;
+  NodeIndex acting_node(Slot slot) const;  // a node that does not exist: none can be reached
+  bool holds(Slot slot) const { return replica_index(slot, options_.self) >= 0; }
+  KeySpace& space() { return space_; }
+  std::size_t operations_waiting() const {
+    const bool idle = !turns_.empty() && !turns_.back().flushed && turns_.back().empty();
+    return forwards_.size() + gathers_.size() + turns_.size() - idle;
+  }
+
+ private:
+  static constexpr int restamps_max = 3;
+  static constexpr std::int64_t marks_again_ms = 2000;
+
+  // ---- state of slots, peers
+
+  struct SlotState {
+    bool acting = false;
+    bool sure = false;                // knows what was acknowledged
+    bool known = false;               // its own copy counts
+    std::uint8_t compared = 0;        // bit per replica position compared since it became unsure
+    std::uint8_t compared_known = 0;  // of these, the ones that knew
+    std::uint8_t agreed = 0;          // of these, the ones in whose view this node acts
+    std::uint8_t must = 0;     // bit per replica position that something may have been missed from
+    NodeIndex actor{0xffff};   // whose effects came last
+    std::uint32_t doubts = 0;  // a comparison begun before the last doubt proves nothing
+  };
+  struct Peer {
+    PeerView view;
+    std::string outbox, answers;
+    std::vector<std::uint64_t> unsent;  // forwarded commands that are still in the outbox
+    UnixMs highest_ceiling = 0;
+    std::int64_t stamps_ahead_ms = 0;  // its stamps before our wall clock, by its last answer
+    bool comparing = false;            // one comparison out at a time
+    SteadyMs compare_at = 0;           // not before
+    SteadyMs marks_at = 0;   // when it was told which slots it may have missed something in
+    bool repairing = false;  // one batch of hints out at a time
+    std::uint64_t repair_id = 0;
+    SteadyMs repair_at = 0;
+    std::vector<std::pair<Hints::Name, Hints::Hint>> repair_names;
+  };
+
+  SlotState& state(Slot s) {
+    return slots_[static_cast<std::size_t>(s.value - space_.first_slot().value)];
+  }
+  const SlotState& state(Slot s) const {
+    return slots_[static_cast<std::size_t>(s.value - space_.first_slot().value)];
+  }
+  int replica_index(Slot slot, NodeIndex node) const;
+  bool usable(NodeIndex n) const {
+    return n == options_.self ? serving_ : peers_[n.value].view.up && peers_[n.value].view.serving;
+  }
+  int replicas_up(Slot slot) const;
+  int sure_quorum() const { return n_ - options_.write_level.of(n_) + 1; }
+  std::uint16_t shard_at(NodeIndex peer, Slot slot) const;
+
+  // ---- execution (engine.cc)
+
+  Ran act(std::span<const CommandView> commands, const Job& job, std::string& out,
+          std::uint64_t& gate);
+  Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
+              std::uint64_t& gate, bool sure_now);
+  void run_commands(std::span<const CommandView> commands, const Job& job, std::string& out,
+                    EffectSink* sink);
+  bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
+  void begin_acting(Slot slot);
+  Request request_of(std::span<const CommandView> commands, const Job& job) const;
+  void act_request(Request&& request);
+  void deliver(const Ticket& ticket, std::string&& reply);
+  void deliver_error(const Ticket& ticket, const Error& error);
+  void deliver_late(const Ticket& ticket);
+  static bool blind(const CommandView& c);
+
+  // ---- turns (write_path.cc)
+
+  struct Operation {
+    Ticket ticket;
+    std::string reply;
+    Slot slot{};
+    int need = 1;
+    int restamps = 0;
+    std::uint32_t flags = 0;
+    UnixMs ceiling = 0;
+    bool done = false;
+    std::uint64_t moved_to = 0;  // the turn in which it waits on, after it was stamped again
+    std::uint32_t moved_index = 0;
+    bool reader = false;  // made nothing itself: waits for what it has read
+  };
+  struct MadeEffect {
+    std::size_t at, size;  // in Turn::effects
+    Slot slot{};
+    std::uint32_t operation = none;
+  };
+  static constexpr std::uint32_t none = 0xffffffffu;
+  struct PeerPart {
+    enum class State : std::uint8_t { nothing, sent, acked, failed } state = State::nothing;
+    std::uint16_t parts_left = 0;
+  };
+  struct WaitingAck {
+    NodeIndex peer{};
+    std::uint16_t shard = 0;
+    std::uint64_t turn = 0;
+    std::uint64_t repair_id = 0;  // a RepairAck instead, when not zero
+    std::vector<std::pair<Newer, std::string>> newer;
+  };
+  struct Turn {
+    std::uint64_t number = 0;
+    SteadyMs at = 0;
+    Version first{}, last{};
+    std::string effects;
+    std::vector<MadeEffect> made;
+    std::vector<Operation> operations;
+    std::vector<PeerPart> peers;
+    std::vector<WaitingAck> acks;
+    bool flushed = false, persisted = false;
+    bool empty() const { return made.empty() && operations.empty() && acks.empty(); }
+  };
+  class Recorder;  // the EffectSink of a running operation
+  friend class Recorder;
+
+  Turn& open_turn();
+  void record_effect(Slot slot, const Effect& effect, std::uint32_t operation);
+  void flush_turn(Turn& turn);
+  void send_effects(Turn& turn, NodeIndex peer);
+  void settle(Turn& turn);
+  void settle(Turn& turn, Operation& op);
+  // How many replicas of the slot have the turn, and how many may still get it.
+  std::pair<int, int> reached(const Turn& turn, Slot slot) const;
+  void drop_settled();
+  void finish(Operation& op);
+  void fail(Operation& op);
+  Turn* find_turn(std::uint64_t number);
+  void hint_turn(Turn& turn, NodeIndex peer);
+  void send_acks(Turn& turn);
+  void on_effects(NodeIndex from, const Effects& m);
+  void on_effects_ack(NodeIndex from, const EffectsAck& m);
+  void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
+  void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
+  void restamp(Turn& turn, std::uint32_t effect_index, const Effect& original);
+  bool merge_from_peer(const Effect& effect, const ApplyResult*& result);
+  bool too_far_ahead(const Effect& effect);
+  void time_out_turns(SteadyMs now);
+
+  // ---- forward.cc
+
+  struct Forwarded {
+    Request request;
+    NodeIndex target{};
+    SteadyMs at = 0;
+    bool left = false;
+  };
+  static std::uint64_t line_of(const Request& request);
+  // Takes a forwarded command back; `ran`: it has its answer (or nobody can say).
+  Request take_forward(std::uint64_t id, bool ran);
+  void route(Request&& request);
+  void forward(Request&& request, NodeIndex target);
+  UnixMs stamps_of(NodeIndex peer) const;  // what a peer would stamp now, as far as it is known
+  void on_forward(NodeIndex from, const Forward& m);
+  void on_forward_answer(NodeIndex from, const ForwardAnswer& m);
+  void reroute(Request&& request, NodeIndex failed, bool left);
+  void time_out_forwards(SteadyMs now);
+
+  // ---- gather.cc
+
+  struct Gather {
+    Request request;
+    int need = 1, have = 0;
+    struct Asked {
+      NodeIndex peer{};
+      int left = 0;      // answers still out
+      bool bad = false;  // one of them was 'unknown', or the link broke
+    };
+    std::vector<Asked> asked;
+    SteadyMs at = 0;
+    bool unsure = false;  // why: an unsure slot, not only a read level
+    struct Repairable {
+      NodeIndex peer{};
+      DbIndex db{};
+      std::string key;
+    };
+    std::vector<Repairable> differ;
+  };
+  // Starts merging the request's keys from other replicas; answers when that cannot reach enough.
+  void start_gather(Request&& request, int need, bool unsure);
+  void on_fetch(NodeIndex from, const Fetch& m);
+  void on_fetch_answer(NodeIndex from, const FetchAnswer& m);
+  void gather_step(std::uint64_t id);
+  void finish_gather(std::uint64_t id, bool enough);
+  void send_repair(NodeIndex peer, Slot slot, DbIndex db, std::string_view key);
+  void drain(Slot slot);
+
+  // ---- compare.cc
+
+  struct Comparing {
+    NodeIndex peer{};
+    SteadyMs at = 0;
+    std::unordered_map<std::uint16_t, std::uint32_t> doubts{};  // of its slots, when it began
+    std::size_t fetches = 0;
+    std::vector<SlotDifference> settled{};  // slots whose records are being fetched
+  };
+  void compare_some(SteadyMs now);
+  void start_compare(NodeIndex peer);
+  void on_compare(NodeIndex from, const Compare& m);
+  void on_compare_answer(NodeIndex from, const CompareAnswer& m);
+  void on_fetch_many(NodeIndex from, const FetchMany& m);
+  void on_fetch_many_answer(NodeIndex from, const FetchManyAnswer& m);
+  void compared(const Comparing& c, Slot slot, const SlotDifference& answer);
+  void end_compare(std::uint64_t id);
+  void make_unsure(Slot slot);
+  void on_acted(NodeIndex from, const Acted& m);
+  void send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots);
+
+  // ---- replay.cc
+
+  void replay_hints(NodeIndex peer);
+  void on_repair(NodeIndex from, const Repair& m);
+  void on_repair_ack(NodeIndex from, const RepairAck& m);
+  void put_record(std::string& to, std::uint32_t& count, Slot slot, DbIndex db,
+                  std::string_view key, Version since);
+
+  // ---- walk.cc
+
+  // One walk over this shard's slots: the parts of this node and of each peer that acts for some.
+  struct Walking {
+    WalkRequest request;
+    WalkResult result;
+    std::size_t left = 0;  // parts still out
+    std::vector<NodeIndex> asked;
+    SteadyMs at = 0;
+  };
+  void walk_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
+                 WalkResult& part);
+  void flush_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
+                  std::uint64_t id);
+  void on_walk(NodeIndex from, const Walk& m);
+  void on_walk_answer(NodeIndex from, const WalkAnswer& m);
+  void walk_part_done(std::uint64_t id, WalkResult&& part);
+  void end_walk(Walking&& walking);
+
+  EngineOptions options_;
+  std::shared_ptr<const Ring> ring_;
+  KeySpace& space_;
+  KeySpaces& spaces_;
+  const Clock& clock_;
+  Random& random_;
+  const CommandOptions& command_options_;
+  Metrics& metrics_;
+  EngineHost& host_;
+  const int n_;
+  const bool alone_;
+  bool serving_ = false;
+  bool disk_failing_ = false;
+  bool active_expire_ = true;
+
+  std::vector<SlotState> slots_;
+  std::vector<Peer> peers_;
+  Hints hints_;
+
+  std::uint64_t turn_ = 1;  // number of the turn that is open
+  std::uint64_t
+      turn_base_;  // added on the wire: an ack for an earlier run of this node fits no turn
+  std::uint64_t persisted_ = 0;
+  std::uint64_t submitted_ = 0;  // the last turn with rows
+  std::uint64_t unsettled_from_ =
+      ~std::uint64_t{0};  // lowest version that is not yet durable (one node)
+  std::deque<std::pair<std::uint64_t, std::uint64_t>>
+      undurable_;           // (turn, first version), one node
+  std::deque<Turn> turns_;  // the open one last
+  std::size_t outstanding_bytes_ = 0;
+
+  std::uint64_t next_id_;  // begins anywhere, for the same reason
+  std::unordered_map<std::uint64_t, Forwarded> forwards_;
+  struct Line {
+    std::uint32_t out = 0;  // commands forwarded and not answered
+    std::uint64_t ran = 0;  // the latest of those answered, by its place
+  };
+  std::unordered_map<std::uint64_t, Line> lines_;
+  std::unordered_map<std::uint64_t, Gather> gathers_;
+  std::unordered_map<std::uint16_t, std::deque<Request>>
+      busy_;  // slots with a gather out, and who waits
+  std::unordered_map<std::uint64_t, Comparing> compares_;
+  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::uint16_t>>
+      fetches_;  // id -> compare, slot
+  std::unordered_map<std::uint64_t, Walking> walks_;
+  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
+      flushes_;  // op id -> walk
+  SteadyMs last_hint_sweep_ = 0;
+};
+
+}  // namespace gyre

@@ -1,0 +1,198 @@
+// Forwarding: this node coordinates, another one acts.
+//
+// Happy path: route() finds who acts -> forward() with a ceiling -> the answer comes back.
+// Failures: the link breaks or is silent past the give-up time: the next replica acts, with its
+// clock moved above every ceiling the first was given, so what the first still does can only lose;
+// what must not run twice goes on only if it never left. LATE: once more with the clock named in
+// the answer.
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "coordination/engine.h"
+#include "shard/lookup.h"
+
+namespace gyre {
+
+void Engine::route(Request&& request) {
+  const NodeIndex target = acting_node(request.slot);
+  if (target == options_.self) return act_request(std::move(request));
+  if (target.value >= peers_.size()) {
+    metrics_.no_quorum_replies.add();
+    if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
+    return deliver_error(
+        request.ticket,
+        serving_ ? Error(Errc::ring_down) : Error(Errc::loading, "Gyre is waiting for its ring"));
+  }
+  forward(std::move(request), target);
+}
+
+UnixMs Engine::stamps_of(NodeIndex peer) const {
+  const Peer& p = peers_[peer.value];
+  // What it has seen from others may have moved its stamps ahead of its wall clock.
+  return clock_.wall_ms() +
+         std::clamp(p.stamps_ahead_ms, p.view.offset_ms, p.view.offset_ms + options_.max_skew_ms);
+}
+
+void Engine::forward(Request&& request, NodeIndex target) {
+  Peer& p = peers_[target.value];
+  metrics_.forwarded_commands.add();
+  // Beyond the acting node's clock never more than half of the skew bound.
+  const std::int64_t ahead = std::min(host_.give_up_ms(target), options_.max_skew_ms / 2);
+  const UnixMs ceiling = (request.late ? request.ceiling : stamps_of(target)) + ahead;
+  p.highest_ceiling = std::max(p.highest_ceiling, ceiling);
+  // Whoever stands before the target in the preference list was bypassed: the target stamps above
+  // all that those were allowed.
+  UnixMs above = request.above;
+  for (const NodeIndex n : ring_->replicas(request.slot)) {
+    if (n == target) break;
+    if (n != options_.self) above = std::max(above, peers_[n.value].highest_ceiling);
+  }
+  const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
+  Forward m;
+  m.id = id;
+  m.from_shard = options_.shard.value;
+  m.slot = request.slot.value;
+  m.protocol = static_cast<std::uint8_t>(request.protocol);
+  m.write_level = request.levels.write.value;
+  m.read_level = request.levels.read.value;
+  m.exec = request.exec;
+  m.ceiling_ms = std::max(ceiling, above + ahead);
+  m.above_ms = above;
+  for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
+  for (const OwnedCommand& c : request.commands)
+    m.commands.push_back({c.db().value, {c.args().begin(), c.args().end()}});
+  p.highest_ceiling = std::max(p.highest_ceiling, m.ceiling_ms);
+  send(target, shard_at(target, request.slot), m);
+  p.unsent.push_back(id);
+  ++lines_[line_of(request)].out;
+  forwards_.emplace(
+      id, Forwarded{.request = std::move(request), .target = target, .at = clock_.steady_ms()});
+}
+
+// A connection's commands for one slot are a line: none is run again after a later one has run.
+std::uint64_t Engine::line_of(const Request& request) {
+  return request.ticket.connection << 14 | request.slot.value;
+}
+
+Request Engine::take_forward(std::uint64_t id, bool ran) {
+  auto node = forwards_.extract(id);
+  Request request = std::move(node.mapped().request);
+  const auto line = lines_.find(line_of(request));
+  request.overtaken = request.ticket.connection != 0 && line->second.ran > request.ticket.id;
+  if (ran) line->second.ran = std::max(line->second.ran, request.ticket.id);
+  if (--line->second.out == 0) lines_.erase(line);
+  return request;
+}
+
+void Engine::reroute(Request&& request, NodeIndex failed, bool left) {
+  const std::uint32_t flags = request.flags();
+  const bool once = (flags & flag::once) != 0 || (request.overtaken && (flags & flag::write));
+  if ((once && left) || ++request.hops > n_ + 1) {
+    metrics_.no_quorum_replies.add();
+    return deliver_error(
+        request.ticket,
+        Error(Errc::no_quorum,
+              "the node that acts for this key stopped answering; the write may survive"));
+  }
+  metrics_.forward_retries.add();
+  request.above = std::max(request.above, peers_[failed.value].highest_ceiling);
+  request.late = false;
+  request.ceiling = 0;
+  request.begun |= left && (request.flags() & flag::write) != 0;
+  route(std::move(request));
+}
+
+void Engine::time_out_forwards(SteadyMs now) {
+  std::vector<std::uint64_t> old;
+  for (const auto& [id, f] : forwards_) {
+    if (now - f.at > 3 * options_.ack_timeout_ms) old.push_back(id);
+  }
+  for (const std::uint64_t id : old) {
+    LOG_NOTICE("%s did not answer a command in time",
+               ring_->node(forwards_.at(id).target).name.c_str());
+    metrics_.no_quorum_replies.add();
+    deliver_error(take_forward(id, true).ticket, Errc::no_quorum);
+  }
+  old.clear();
+  for (const auto& [id, g] : gathers_) {
+    if (now - g.at > options_.ack_timeout_ms) old.push_back(id);
+  }
+  for (const std::uint64_t id : old) {
+    LOG_NOTICE("replicas did not answer a question about slot %u in time",
+               gathers_.at(id).request.slot.value);
+    finish_gather(id, false);
+  }
+  old.clear();
+  for (const auto& [id, w] : walks_) {
+    if (now - w.at > 5 * options_.ack_timeout_ms) old.push_back(id);
+  }
+  for (const std::uint64_t id : old) {
+    auto node = walks_.extract(id);
+    node.mapped().result.failed = true;
+    end_walk(std::move(node.mapped()));
+  }
+}
+
+void Engine::on_forward(NodeIndex from, const Forward& m) {
+  Request r;
+  r.ticket = {.remote = true, .shard = m.from_shard, .peer = from, .connection = 0, .id = m.id};
+  r.slot = {m.slot};
+  if (m.slot >= slots_total || !space_.owns(r.slot) || m.commands.empty() ||
+      (m.protocol != 2 && m.protocol != 3)) {
+    return deliver_error(r.ticket,
+                         Error(Errc::err, "a forwarded command for a slot that is not here"));
+  }
+  r.protocol = m.protocol;
+  r.levels = {.write = {m.write_level}, .read = {m.read_level}};
+  r.exec = m.exec;
+  r.ceiling = m.ceiling_ms;
+  r.above = m.above_ms;
+  for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
+  for (const WireCommand& c : m.commands) {
+    const CommandSpec* spec = lookup_command(c.args);
+    if (!spec || !spec->run || c.args.empty() || !arity_ok(*spec, c.args.size()) ||
+        c.db >= space_.databases()) {
+      return deliver_error(r.ticket,
+                           Error(Errc::err, "a forwarded command that this node does not know"));
+    }
+    r.commands.emplace_back(*spec, DbIndex{c.db}, c.args);
+  }
+  // Forwarded once: this node acts, whatever its own view is, or refuses. It never sends it on.
+  if (!holds(r.slot) || !serving_) {
+    return deliver_error(r.ticket,
+                         Error(Errc::ring_down, "the node asked does not act for this slot"));
+  }
+  act_request(std::move(r));
+}
+
+void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
+  const auto at = forwards_.find(m.id);
+  if (at == forwards_.end() || at->second.target != from) return;
+  Request request = take_forward(m.id, !m.late);
+  peers_[from.value].stamps_ahead_ms = m.clock_ms - clock_.wall_ms();
+  if (!m.late) {
+    // Remote tickets are never forwarded again, so this is a client of this node.
+    if (request.begun && (m.reply.starts_with("-NOQUORUM") || m.reply.starts_with("-RINGDOWN") ||
+                          m.reply.starts_with("-MISCONF"))) {
+      return deliver_error(request.ticket, Errc::no_quorum);
+    }
+    return deliver(request.ticket, std::string(m.reply));
+  }
+  const bool later_out = std::any_of(forwards_.begin(), forwards_.end(), [&](const auto& f) {
+    return f.second.request.ticket.connection == request.ticket.connection &&
+           f.second.request.slot == request.slot && f.second.request.ticket.id > request.ticket.id;
+  });
+  if (request.late || later_out || request.overtaken) {
+    metrics_.no_quorum_replies.add();
+    if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
+    return deliver_error(
+        request.ticket,
+        Error(Errc::no_quorum, "the clocks of the nodes are too far apart; nothing was written"));
+  }
+  request.late = true;
+  request.ceiling = m.clock_ms;
+  forward(std::move(request), from);
+}
+
+}  // namespace gyre

@@ -1,0 +1,200 @@
+// Gathers: merging the records of a command from other replicas before it runs.
+//
+// Happy path: start_gather() asks every replica that is up for each key -> answers are merged ->
+// enough replicas have answered all keys -> the command runs; what differed is sent back with its
+// original versions. Too few can be reached: at R = ONE a read answers from what is there; a write
+// whose effect depends on what it reads answers -NOQUORUM, unless its level is ONE; a read at a
+// higher level answers -NOQUORUM.
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "coordination/engine.h"
+#include "ring/slot.h"
+
+namespace gyre {
+namespace {
+
+template <class F>
+void for_each_key_of(const Request& r, F&& f) {
+  for (const OwnedCommand& c : r.commands) {
+    for_each_key(c.spec(), c.args(), [&](std::size_t i) { f(c.db(), c.args()[i]); });
+  }
+  for (const Watch& w : r.watches) f(w.db, std::string_view(w.key));
+}
+
+}  // namespace
+
+void Engine::start_gather(Request&& request, int need, bool unsure) {
+  const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
+  busy_.emplace(request.slot.value, std::deque<Request>());
+  Gather g;
+  g.need = need;
+  g.unsure = unsure;
+  g.at = clock_.steady_ms();
+  // Its own copy counts when it is known to hold what it acknowledged.
+  g.have = state(request.slot).known ? 1 : 0;
+  std::vector<Fetch> fetches;
+  for_each_key_of(request, [&](DbIndex db, std::string_view key) {
+    const Node* n = space_.find(request.slot, db, key, key_hash(key));
+    fetches.push_back({.id = id,
+                       .from_shard = options_.shard.value,
+                       .db = db.value,
+                       .key = key,
+                       .digest = n ? record_digest(*n, db) : 0});
+  });
+  for (const NodeIndex peer : ring_->replicas(request.slot)) {
+    if (peer == options_.self || !peers_[peer.value].view.up) continue;
+    g.asked.push_back({.peer = peer, .left = static_cast<int>(fetches.size())});
+    for (const Fetch& f : fetches) send(peer, shard_at(peer, request.slot), f);
+  }
+  g.request = std::move(request);
+  gathers_.emplace(id, std::move(g));
+  gather_step(id);
+}
+
+void Engine::on_fetch(NodeIndex from, const Fetch& m) {
+  FetchAnswer answer;
+  answer.id = m.id;
+  const Slot slot = key_slot(m.key);
+  std::string bytes;
+  if (!space_.owns(slot) || !holds(slot) || !state(slot).known || m.db >= space_.databases()) {
+    answer.what = FetchAnswer::What::unknown;
+  }
+  Effect whole;
+  whole.key = m.key;
+  whole.db = {m.db};
+  // Also a node that may lack something sends what it has: more is never worse.
+  if (space_.owns(slot) && holds(slot) && m.db < space_.databases()) {
+    const Node* n = space_.find(slot, {m.db}, m.key, key_hash(m.key));
+    const bool same = (n ? record_digest(*n, {m.db}) : 0) == m.digest;
+    const Version floor = n ? Version{} : space_.slot_floor(slot, {m.db});
+    if (n && !same) gyre::record_effect(*n, {m.db}, {}, whole);
+    if (floor) whole.version = whole.floor = floor;
+    if (answer.what != FetchAnswer::What::unknown) {
+      answer.what = same ? FetchAnswer::What::same
+                    : n  ? FetchAnswer::What::record
+                         : FetchAnswer::What::absent;
+    }
+    if ((n || floor) && !same) {
+      encode_effect(bytes, whole);
+      answer.record = bytes;
+    }
+  }
+  send(from, m.from_shard, answer);
+}
+
+void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
+  const auto at = gathers_.find(m.id);
+  if (at == gathers_.end()) return;
+  Gather& g = at->second;
+  const auto asked = std::find_if(g.asked.begin(), g.asked.end(),
+                                  [from](const auto& a) { return a.peer == from; });
+  if (asked == g.asked.end() || asked->left == 0) return;
+  --asked->left;
+  if (m.what == FetchAnswer::What::unknown) asked->bad = true;
+  if (!m.record.empty()) {
+    Effect effect;
+    Reader in(m.record);
+    const ApplyResult* r = nullptr;
+    if (decode_effect(in, effect) && key_slot(effect.key) == g.request.slot &&
+        merge_from_peer(effect, r)) {
+      g.differ.push_back({from, effect.db, std::string(effect.key)});
+    }
+  }
+  gather_step(m.id);
+}
+
+void Engine::gather_step(std::uint64_t id) {
+  const auto at = gathers_.find(id);
+  if (at == gathers_.end()) return;
+  Gather& g = at->second;
+  int have = g.have, possible = 0;
+  for (const auto& a : g.asked) {
+    have += a.left == 0 && !a.bad;
+    possible += a.left > 0 && !a.bad;
+  }
+  // Every replica has answered: nobody knows more.
+  const bool all =
+      std::all_of(g.asked.begin(), g.asked.end(), [](const auto& a) { return a.left == 0; }) &&
+      static_cast<int>(g.asked.size()) == n_ - 1 &&
+      std::none_of(g.asked.begin(), g.asked.end(),
+                   [this](const auto& a) { return !peers_[a.peer.value].view.up; });
+  if (have >= g.need || all) return finish_gather(id, true);
+  if (have + possible < g.need) finish_gather(id, false);
+}
+
+void Engine::finish_gather(std::uint64_t id, bool enough) {
+  auto node = gathers_.extract(id);
+  if (node.empty()) return;
+  Gather& g = node.mapped();
+  for (const auto& d : g.differ) send_repair(d.peer, g.request.slot, d.db, d.key);
+  const Slot slot = g.request.slot;
+  const std::uint32_t flags = g.request.flags();
+  const bool writes = (flags & flag::write) != 0;
+  if (!enough && ((writes && g.request.levels.write.of(n_) > 1) ||
+                  (!writes && g.request.levels.read.of(n_) > 1))) {
+    metrics_.no_quorum_replies.add();
+    if (g.request.begun)
+      deliver_error(g.request.ticket, Errc::no_quorum);
+    else
+      deliver_error(
+          g.request.ticket,
+          Error(Errc::no_quorum,
+                "not enough replicas answered to know this key's state; nothing was written"));
+    return drain(slot);
+  }
+  std::vector<CommandView> views;
+  for (const OwnedCommand& c : g.request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  const Job job{.ticket = g.request.ticket,
+                .slot = slot,
+                .protocol = g.request.protocol,
+                .levels = g.request.levels,
+                .exec = g.request.exec,
+                .ceiling = g.request.ceiling,
+                .above = g.request.above,
+                .begun = g.request.begun,
+                .watches = g.request.watches};
+  std::string out;
+  std::uint64_t gate = 0;
+  // The merge may have taken time, and moved the clock: the ceiling is judged again, before
+  // executing.
+  if (job.ceiling && space_.clock().peek(clock_.wall_ms()).ms() > job.ceiling) {
+    metrics_.late_answers.add();
+    deliver_late(job.ticket);
+    return drain(slot);
+  }
+  if (execute(views, job, out, gate, enough) == Ran::done) deliver(job.ticket, std::move(out));
+  drain(slot);
+}
+
+// Runs who waited behind the gather, until one of them needs a gather itself.
+void Engine::drain(Slot slot) {
+  auto node = busy_.extract(slot.value);
+  if (node.empty()) return;
+  std::deque<Request> waiting = std::move(node.mapped());
+  while (!waiting.empty()) {
+    Request r = std::move(waiting.front());
+    waiting.pop_front();
+    // Here, also when another node acts by now: what waited in line stays behind what went before
+    // it.
+    act_request(std::move(r));
+    const auto again = busy_.find(slot.value);
+    if (again == busy_.end()) continue;
+    for (Request& rest : waiting) again->second.push_back(std::move(rest));
+    return;
+  }
+}
+
+void Engine::send_repair(NodeIndex peer, Slot slot, DbIndex db, std::string_view key) {
+  Repair m;
+  m.id = 0;  // nobody waits for it
+  m.from_shard = options_.shard.value;
+  std::string bytes;
+  put_record(bytes, m.count, slot, db, key, {});
+  if (m.count == 0) return;
+  m.effects = bytes;
+  send(peer, shard_at(peer, slot), m);
+}
+
+}  // namespace gyre

@@ -1,0 +1,131 @@
+// Request: a command (or a transaction) on its way to where it runs, with everything it needs.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "record/version.h"
+#include "shard/command.h"
+
+namespace gyre {
+
+// A consistency level: ONE, QUORUM, ALL or a number of replicas.
+struct Level {
+  static constexpr std::uint8_t one = 1, quorum = 0xfe, all = 0xff;
+  std::uint8_t value = one;
+
+  // How many of n replicas it asks for.
+  int of(int n) const {
+    if (value == all) return n;
+    if (value == quorum) return n / 2 + 1;
+    return value < n ? value : n;
+  }
+  std::string text() const {
+    if (value == all) return "all";
+    if (value == quorum) return "quorum";
+    return value == one ? "one" : std::to_string(value);
+  }
+  // "one", "quorum", "all", or 1 .. 100; false when it is none.
+  static bool parse(std::string_view text, Level& level);
+};
+
+struct Levels {
+  Level write{Level::quorum};
+  Level read{Level::one};
+};
+
+// Where an answer goes: a client of this node (thread, connection, place in its line of replies),
+// or a peer that coordinates.
+struct Ticket {
+  bool remote = false;
+  std::uint16_t shard = 0;  // the thread that asked: here, or there when remote
+  NodeIndex peer{};         // when remote
+  std::uint64_t connection = 0;
+  std::uint64_t id = 0;
+};
+
+// A command that owns the bytes of its arguments.
+class OwnedCommand {
+ public:
+  OwnedCommand() = default;
+  OwnedCommand(const CommandSpec& spec, DbIndex db, Args args) : spec_(&spec), db_(db) {
+    std::size_t bytes = 0;
+    for (const auto& a : args) bytes += a.size();
+    bytes_ = std::make_unique<char[]>(bytes + 1);
+    args_.reserve(args.size());
+    char* to = bytes_.get();
+    for (const auto& a : args) {
+      std::memcpy(to, a.data(), a.size());
+      args_.emplace_back(to, a.size());
+      to += a.size();
+    }
+  }
+  const CommandSpec& spec() const { return *spec_; }
+  DbIndex db() const { return db_; }
+  Args args() const { return args_; }
+
+ private:
+  const CommandSpec* spec_ = nullptr;
+  DbIndex db_{};
+  std::unique_ptr<char[]> bytes_;
+  std::vector<std::string_view> args_;
+};
+
+struct Watch {
+  DbIndex db{};
+  std::string key;
+  Version version{};
+};
+
+struct Request {
+  Ticket ticket;
+  Slot slot{};
+  int protocol = 2;
+  Levels levels;
+  bool exec = false;  // the commands are one transaction; the reply is one array
+  UnixMs ceiling = 0;
+  UnixMs above = 0;
+  int hops = 0;            // times it was sent on to another node
+  bool late = false;       // was refused once as late
+  bool overtaken = false;  // a later command of its connection for the slot has run
+  bool begun =
+      false;  // a node that was given up may have run it: no error may say that nothing was written
+  std::vector<OwnedCommand> commands;
+  std::vector<Watch> watches;
+
+  // The flags of all commands together.
+  std::uint32_t flags() const {
+    std::uint32_t f = exec ? flag::once : 0;
+    for (const auto& c : commands) f |= c.spec().flags;
+    return f;
+  }
+};
+
+// What runs over many slots, and what comes of it (KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB).
+enum class WalkKind : std::uint8_t { count, keys, scan, random, flush, end };
+
+struct WalkRequest {
+  Ticket ticket;
+  WalkKind what{};
+  DbIndex db{};
+  bool all_dbs = false;  // FLUSHALL
+  Level write_level{};
+  std::uint64_t place = 0;  // SCAN: cursor
+  std::uint32_t count = 10;
+  std::string pattern;  // empty: all
+  std::string type;     // SCAN TYPE; empty: all
+};
+
+struct WalkResult {
+  bool failed = false;  // some slot could not be reached, or a flush did not reach its level
+  std::uint64_t count = 0;
+  std::uint64_t next = 0;  // SCAN: the next cursor; 0: the end
+  std::vector<std::string> keys{};
+};
+
+}  // namespace gyre

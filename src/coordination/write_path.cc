@@ -1,0 +1,477 @@
+// The write path: turns, acknowledgements, NEWER.
+//
+// Happy path: commands of a loop turn record their effects -> end_turn() gives rows to the store
+// and one message to each replica -> persisted() and acks come back -> an operation whose level is
+// reached is answered. Failures: a replica is away (or its link breaks before the ack): its part of
+// the turn becomes hints; an operation that can no longer reach its level, or not in time, answers
+// -NOQUORUM; a replica holds something newer: it is merged, and what still carries the turn's
+// version is stamped again above it.
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "coordination/engine.h"
+#include "ring/slot.h"
+
+namespace gyre {
+
+Engine::Turn& Engine::open_turn() {
+  if (turns_.empty() || turns_.back().flushed) {
+    turns_.emplace_back();
+    turns_.back().number = turn_;
+  }
+  return turns_.back();
+}
+
+Engine::Turn* Engine::find_turn(std::uint64_t number) {
+  const auto at = std::lower_bound(turns_.begin(), turns_.end(), number,
+                                   [](const Turn& t, std::uint64_t n) { return t.number < n; });
+  return at != turns_.end() && at->number == number ? &*at : nullptr;
+}
+
+void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operation) {
+  Turn& turn = open_turn();
+  const std::size_t at = turn.effects.size();
+  encode_effect(turn.effects, effect);
+  turn.made.push_back({at, turn.effects.size() - at, slot, operation});
+}
+
+void Engine::end_turn() {
+  const bool has_turn = !turns_.empty() && !turns_.back().flushed && !turns_.back().empty();
+  const bool has_rows = space_.rows().count() > 0;
+  if (!has_turn && !has_rows) return;
+  // A turn may have stood open and empty while rows alone went by under its number: its own rows go
+  // now.
+  if (has_turn) turns_.back().number = turn_;
+  if (!options_.persist) {
+    if (has_turn) flush_turn(turns_.back());
+    const std::uint64_t number = turn_++;
+    persisted(number);
+    return;
+  }
+  // Whoever is known to miss the turn is noted in the same batch: a crash loses both or none.
+  if (has_turn && !alone_) {
+    for (std::size_t i = 0; i < peers_.size(); ++i) {
+      const NodeIndex peer{static_cast<std::uint16_t>(i)};
+      if (peer != options_.self && !peers_[i].view.up) hint_turn(turns_.back(), peer);
+    }
+  }
+  // An empty batch too: its turn is durable when everything before it is.
+  if (!host_.store(turn_, std::move(space_.rows()))) return;  // the store is full: again next turn
+  space_.rows().clear();
+  if (has_turn) flush_turn(turns_.back());
+  ++turn_;
+}
+
+void Engine::flush_turn(Turn& turn) {
+  turn.flushed = true;
+  turn.at = clock_.steady_ms();
+  if (alone_) return;
+  turn.peers.resize(peers_.size());
+  outstanding_bytes_ += turn.effects.size();
+  if (turn.made.empty()) return;
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer == options_.self) continue;
+    send_effects(turn, peer);
+  }
+}
+
+void Engine::send_effects(Turn& turn, NodeIndex peer) {
+  // One message per thread of the peer that owns some of the slots: with as many threads as here,
+  // one.
+  std::map<std::uint16_t, std::pair<std::string, std::uint32_t>> parts;
+  for (const MadeEffect& e : turn.made) {
+    if (replica_index(e.slot, peer) < 0) continue;
+    auto& [bytes, count] = parts[shard_at(peer, e.slot)];
+    bytes.append(turn.effects, e.at, e.size);
+    ++count;
+  }
+  if (parts.empty()) return;
+  PeerPart& part = turn.peers[peer.value];
+  if (!peers_[peer.value].view.up || outstanding_bytes_ > options_.outstanding_bytes_max * 4) {
+    part.state = PeerPart::State::failed;
+    hint_turn(turn, peer);
+    return;
+  }
+  part.state = PeerPart::State::sent;
+  part.parts_left = static_cast<std::uint16_t>(parts.size());
+  for (const auto& [shard, content] : parts) {
+    Effects m;
+    m.turn = (turn_base_ + turn.number) << 8 | shard;
+    m.from_shard = options_.shard.value;
+    m.count = content.second;
+    m.effects = content.first;
+    send(peer, shard, m);
+  }
+}
+
+void Engine::hint_turn(Turn& turn, NodeIndex peer) {
+  const UnixMs now = clock_.wall_ms();
+  Effect effect;
+  for (const MadeEffect& e : turn.made) {
+    if (replica_index(e.slot, peer) < 0) continue;
+    Reader in(std::string_view(turn.effects).substr(e.at, e.size));
+    GYRE_ASSERT(decode_effect(in, effect));
+    if (effect.slot_floor) {
+      hints_.mark(peer, e.slot, space_.rows());
+    } else if (hints_.note(peer, e.slot, effect.db, effect.key, effect.version, now,
+                           space_.rows()) == Kept::hinted) {
+      metrics_.hints_written.add();
+    }
+  }
+}
+
+// ---- levels
+
+void Engine::persisted(std::uint64_t number) {
+  persisted_ = std::max(persisted_, number);
+  while (!undurable_.empty() && undurable_.front().first <= number) undurable_.pop_front();
+  for (Turn& t : turns_) {
+    if (t.number > number) break;
+    if (t.persisted || !t.flushed) continue;
+    t.persisted = true;
+    send_acks(t);
+    settle(t);
+  }
+  drop_settled();
+}
+
+std::pair<int, int> Engine::reached(const Turn& turn, Slot slot) const {
+  int have = 0, possible = 0;
+  for (const NodeIndex n : ring_->replicas(slot)) {
+    if (n == options_.self) {
+      have += turn.persisted;
+      possible += !turn.persisted;
+      continue;
+    }
+    const PeerPart::State s =
+        turn.peers.empty() ? PeerPart::State::nothing : turn.peers[n.value].state;
+    have += s == PeerPart::State::acked;
+    possible += s == PeerPart::State::sent || !turn.flushed;
+  }
+  return {have, possible};
+}
+
+void Engine::settle(Turn& turn) {
+  for (std::size_t i = 0; i < turn.operations.size(); ++i) settle(turn, turn.operations[i]);
+}
+
+void Engine::settle(Turn& turn, Operation& op) {
+  if (op.done) return;
+  if (alone_) {
+    if (turn.persisted) finish(op);
+    return;
+  }
+  const auto [have, possible] = reached(turn, op.slot);
+  if (have >= op.need) {
+    finish(op);
+  } else if (have + possible < op.need) {
+    op.reader ? finish(op) : fail(op);
+  }
+}
+
+void Engine::drop_settled() {
+  while (!turns_.empty() && turns_.front().flushed && turns_.front().persisted) {
+    Turn& t = turns_.front();
+    const bool waiting = std::any_of(t.peers.begin(), t.peers.end(), [](const PeerPart& p) {
+      return p.state == PeerPart::State::sent;
+    });
+    const bool open = std::any_of(t.operations.begin(), t.operations.end(),
+                                  [](const Operation& op) { return !op.done; });
+    if (waiting || open) break;
+    outstanding_bytes_ -= std::min(outstanding_bytes_, t.effects.size());
+    turns_.pop_front();
+  }
+}
+
+void Engine::finish(Operation& op) {
+  op.done = true;
+  if (op.reply.empty()) {  // a part of FLUSHALL: its walk waits for it
+    const auto at = flushes_.find(op.ticket.id);
+    if (at != flushes_.end()) {
+      auto part = std::move(at->second);
+      flushes_.erase(at);
+      walk_part_done(part.first, std::move(part.second));
+    }
+    return;
+  }
+  deliver(op.ticket, std::move(op.reply));
+}
+
+void Engine::fail(Operation& op) {
+  metrics_.no_quorum_replies.add();
+  if (op.reply.empty()) {
+    const auto at = flushes_.find(op.ticket.id);
+    if (at != flushes_.end()) at->second.second.failed = true;
+    return finish(op);
+  }
+  op.done = true;
+  deliver_error(op.ticket, Errc::no_quorum);
+}
+
+void Engine::time_out_turns(SteadyMs now) {
+  for (Turn& t : turns_) {
+    if (!t.flushed || now - t.at < options_.ack_timeout_ms) break;
+    for (std::size_t i = 0; i < t.peers.size(); ++i) {
+      if (t.peers[i].state != PeerPart::State::sent) continue;
+      LOG_NOTICE("%s did not acknowledge a batch of effects in time",
+                 ring_->node({static_cast<std::uint16_t>(i)}).name.c_str());
+      t.peers[i].state = PeerPart::State::failed;
+      hint_turn(t, {static_cast<std::uint16_t>(i)});
+    }
+    for (std::size_t i = 0; i < t.operations.size(); ++i) {
+      Operation& op = t.operations[i];
+      if (!op.done && !alone_) op.reader ? finish(op) : fail(op);
+    }
+  }
+  drop_settled();
+}
+
+// ---- the replica's side
+
+bool Engine::too_far_ahead(const Effect& effect) {
+  const UnixMs here = space_.clock().peek(clock_.wall_ms()).ms();
+  if (effect.newest().ms() <= here + options_.max_skew_ms) return false;
+  metrics_.skew_refused.add();
+  return true;
+}
+
+bool Engine::merge_from_peer(const Effect& effect, const ApplyResult*& result) {
+  result = nullptr;
+  if (effect.slot_floor) {
+    Reader in(effect.key);
+    const Slot slot{in.be16()};
+    if (slot.value >= slots_total || !space_.owns(slot) || !holds(slot) || too_far_ahead(effect))
+      return false;
+    space_.raise_floor(slot, effect.db, effect.floor);
+    return true;
+  }
+  const Slot slot = key_slot(effect.key);
+  if (!space_.owns(slot) || !holds(slot) || effect.db.value >= space_.databases() ||
+      !valid_effect(effect))
+    return false;
+  if (too_far_ahead(effect)) return false;
+  result = &space_.merge(slot, key_hash(effect.key), effect);
+  return true;
+}
+
+void Engine::on_effects(NodeIndex from, const Effects& m) {
+  Reader in(m.effects);
+  Effect effect;
+  std::vector<std::uint16_t> acted;
+  WaitingAck ack{.peer = from, .shard = m.from_shard, .turn = m.turn, .repair_id = 0, .newer = {}};
+  for (std::uint32_t i = 0; i < m.count; ++i) {
+    if (!decode_effect(in, effect)) {
+      LOG_WARNING("effects from %s could not be read; no ack is sent",
+                  ring_->node(from).name.c_str());
+      return;
+    }
+    const ApplyResult* r = nullptr;
+    if (!merge_from_peer(effect, r)) return;  // refused: the sender times out and keeps a hint
+    Slot slot;
+    if (effect.slot_floor) {
+      Reader key(effect.key);
+      slot = {key.be16()};
+    } else {
+      slot = key_slot(effect.key);
+    }
+    SlotState& s = state(slot);
+    // Two act at once: each hears of the other.
+    if (s.actor != from && s.actor.value != 0xffff) acted.push_back(slot.value);
+    s.actor = from;
+    if (s.acting) {
+      // Another node acts for this slot.
+      s.acting = false;
+      make_unsure(slot);
+    }
+    if (!r) continue;
+    const bool own_before = r->newest_before.node() == effect.version.node();
+    const bool base_moved = effect.has_base && r->newest_before > effect.base && !own_before;
+    // A deletion has no element that could fall: it stands when nothing of another node lies above
+    // it.
+    const bool survived = effect.floor == effect.version && effect.changes.empty() &&
+                          r->newest_before > effect.version && !own_before;
+    if (r->stands && !base_moved && !survived) continue;
+    metrics_.newer_answers.add();
+    if (base_moved) metrics_.base_refused.add();
+    const Node* record = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
+    std::string bytes;
+    Effect whole;
+    if (record) {
+      gyre::record_effect(*record, effect.db, {}, whole);
+    } else {
+      whole.clear();
+      whole.db = effect.db;
+      whole.key = effect.key;
+      whole.version = whole.floor = space_.slot_floor(slot, effect.db);  // what killed it
+    }
+    encode_effect(bytes, whole);
+    ack.newer.emplace_back(Newer{.index = i, .base_moved = base_moved, .record = {}},
+                           std::move(bytes));
+  }
+  if (!acted.empty()) send_acted(from, acted);
+  open_turn().acks.push_back(std::move(ack));
+}
+
+void Engine::send_acks(Turn& turn) {
+  for (WaitingAck& w : turn.acks) {
+    if (w.repair_id) {
+      send(w.peer, w.shard, RepairAck{.id = w.repair_id});
+      continue;
+    }
+    EffectsAck m;
+    m.turn = w.turn;
+    for (auto& [newer, bytes] : w.newer) {
+      newer.record = bytes;
+      m.newer.push_back(newer);
+    }
+    send(w.peer, w.shard, m);
+  }
+  turn.acks.clear();
+}
+
+// ---- acks at the acting node
+
+void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
+  Turn* turn = find_turn((m.turn >> 8) - turn_base_);
+  if (!turn || turn->peers.empty()) return;
+  PeerPart& part = turn->peers[from.value];
+  if (part.state != PeerPart::State::sent) return;
+  const std::uint64_t number = turn->number;
+  for (const Newer& newer : m.newer)
+    on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer);
+  turn = find_turn(number);  // restamping opens a turn, which may move the others
+  if (turn->peers[from.value].parts_left > 0 && --turn->peers[from.value].parts_left == 0) {
+    turn->peers[from.value].state = PeerPart::State::acked;
+  }
+  settle(*turn);
+  drop_settled();
+}
+
+void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer) {
+  // The index counts the effects that went to this thread of this peer.
+  std::uint32_t index = newer.index, found = none;
+  for (std::uint32_t i = 0; i < turn.made.size(); ++i) {
+    if (replica_index(turn.made[i].slot, from) < 0 || shard_at(from, turn.made[i].slot) != shard)
+      continue;
+    if (index-- == 0) {
+      found = i;
+      break;
+    }
+  }
+  if (found == none) return;
+  const MadeEffect made = turn.made[found];
+  Effect theirs;
+  Reader in(newer.record);
+  const std::string own_bytes = turn.effects.substr(made.at, made.size);
+  Effect original;
+  Reader own(own_bytes);
+  GYRE_ASSERT(decode_effect(own, original));
+  if (!decode_effect(in, theirs) || theirs.key != original.key || theirs.db != original.db) return;
+  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  drop_covered(turn, found, original);
+  const ApplyResult* r = nullptr;
+  if (!merge_from_peer(theirs, r)) return;
+  if (!op) return;  // a flush
+  // Its client has its answer: what the replica holds may be a later write, so it wins if it is
+  // newer.
+  const bool moved =
+      op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
+  if (op->done && !moved) return;
+  if (!op->done && newer.base_moved && (op->flags & flag::conditional)) return fail(*op);
+  // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
+  // the one to an earlier effect may have brought it.
+  if (!newer.base_moved && theirs.newest() <= original.version) return;
+  const bool deletes = original.floor == original.version && original.version;
+  if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
+  restamp(turn, found, original);
+}
+
+// Leaves of an effect what no later write of this node covers. The record does not tell: what
+// another node wrote may have been merged over several of them meanwhile. No turn behind this one
+// has been dropped.
+void Engine::drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const {
+  std::erase_if(effect.changes, [&](const Change& c) { return c.version != effect.version; });
+  const Version version = effect.version;
+  Effect later;
+  for (const Turn& t : turns_) {
+    if (t.number < turn.number) continue;
+    for (std::uint32_t i = &t == &turn ? effect_index + 1 : 0; i < t.made.size(); ++i) {
+      if (t.made[i].slot != turn.made[effect_index].slot) continue;
+      Reader in(std::string_view(t.effects).substr(t.made[i].at, t.made[i].size));
+      GYRE_ASSERT(decode_effect(in, later));
+      if (later.slot_floor || later.key != effect.key || later.db != effect.db) continue;
+      // A floor stamped again would take along what was written above it since.
+      if (effect.floor >= version.before()) effect.floor = {};
+      if (later.floor >= version || later.expiry.version > version) effect.expiry = {};
+      std::erase_if(effect.changes, [&](const Change& c) {
+        return later.floor >= version ||
+               std::any_of(later.changes.begin(), later.changes.end(), [&](const Change& l) {
+                 return l.id == c.id && l.version > c.version && (!l.sum || l.sum == c.sum);
+               });
+      });
+    }
+  }
+}
+
+void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& original) {
+  const MadeEffect made = turn.made[effect_index];
+  const Node* record = space_.find(made.slot, original.db, original.key, key_hash(original.key));
+  const Version merged = record ? record_newest(*record) : Version{};
+  const Version version = space_.clock().stamp(clock_.wall_ms());
+  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  if (op && !op->done &&
+      (op->restamps >= restamps_max || (op->ceiling && version.ms() > op->ceiling)))
+    return fail(*op);
+  const Version floor_now = record ? record_floor(*record) : Version{};
+  Effect again;
+  again.db = original.db;
+  again.key = original.key;
+  again.type = original.type;
+  again.version = version;
+  again.has_base = original.has_base;
+  again.base = merged;
+  again.floor = floor_now;
+  if (original.floor == original.version && original.version) again.floor = version;
+  if (original.floor == original.version.before() && original.version)
+    again.floor = version.before();
+  if (original.expiry.version == original.version) again.expiry = {original.expiry.at_ms, version};
+  for (Change c : original.changes) {
+    if (c.version != original.version) continue;
+    if (c.sum) {
+      // A sum's id is its name: it changes only when the old one is dead everywhere.
+      Cell cell;
+      bool there = false;
+      if (record && stored_type(*record) == TypeId::string)
+        cell = string_cell(*record), there = true;
+      if (record && record->has(Node::boxed)) there = collection_of(*record)->find(c.id, cell);
+      const Version dead = std::max(there ? cell.version : Version{}, floor_now);
+      if (c.sum <= dead) c.sum = version;
+    }
+    c.version = version;
+    again.changes.push_back(c);
+  }
+  metrics_.newer_restamped.add();
+  space_.merge(made.slot, key_hash(original.key), again);
+  Operation moved;
+  bool moves = op && !op->done;
+  if (moves) {
+    moved = std::move(*op);
+    ++moved.restamps;
+    op->done = true;
+  }
+  Turn& now = open_turn();
+  if (!now.first) now.first = version;
+  const auto index = static_cast<std::uint32_t>(now.operations.size());
+  if (moves) {
+    op->moved_to = now.number;
+    op->moved_index = index;
+  }
+  record_effect(made.slot, again, op ? op->moved_index : none);
+  now.last = std::max(now.last, space_.clock().peek(0));
+  if (moves) now.operations.push_back(std::move(moved));
+}
+
+}  // namespace gyre

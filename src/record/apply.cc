@@ -1,0 +1,386 @@
+#include "record/apply.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+
+namespace gyre {
+namespace {
+
+// The parts of a record while it is merged.
+struct Merging {
+  Node* node;
+  const ApplyOptions& options;
+  Slabs& slabs;
+  ApplyResult& result;
+  std::uint64_t seed = 0;
+  std::size_t gone = 0;  // elements that a floor dropped whole
+
+  TypeId type = TypeId::none;
+  Version floor{};
+  Expiry expiry{};
+};
+
+// What a write claims its record's type with: the version that a floor must reach to kill it. For a
+// sum that is its opening and not its latest change, else a claim could outlive what it is for, and
+// the order of effects would decide.
+Version claim(const Change& c) {
+  return c.sum ? c.sum : c.version;
+}
+
+Version highest_claim(const Effect& e, Version above) {
+  Version v{};
+  for (const Change& c : e.changes) v = std::max(v, claim(c));
+  return v > above ? v : Version{};
+}
+
+Version claim(const Cell& cell) {
+  Version v = cell.version;
+  if (cell.has_sums) {
+    for (const Sum& s : cell.sums()) v = std::max(v, s.id);
+  }
+  return v;
+}
+
+Version highest_claim(const Node& n, Version above) {
+  Version v{};
+  if (stored_type(n) == TypeId::string) {
+    v = claim(string_cell(n));
+  } else if (n.has(Node::boxed)) {
+    // Node.version may be the floor's or the expiry's, so look.
+    collection_of(n)->for_each([&](const ElementView& e) {
+      v = std::max(v, claim(e.cell));
+      return true;
+    });
+  }
+  return v > above ? v : Version{};
+}
+
+std::uint64_t elements_digest(const Node& n, std::uint64_t seed) {
+  std::uint64_t sum = 0;
+  if (stored_type(n) == TypeId::string) return cell_digest(seed, {}, string_cell(n));
+  if (stored_type(n) == TypeId::none) return 0;
+  collection_of(n)->for_each([&](const ElementView& e) {
+    sum += cell_digest(seed, e.id, e.cell);
+    return true;
+  });
+  return sum;
+}
+
+// Replaces the node by one of another shape with the same key. Does not touch a boxed Collection.
+Node* reshape(Merging& m, std::string_view key, std::size_t value_size, TypeId type,
+              std::uint8_t flags, Version version) {
+  if (m.expiry.version) flags |= Node::has_expiry;
+  Node* fresh =
+      Node::make(m.slabs, key, value_size, static_cast<std::uint8_t>(type), flags, version);
+  if (m.expiry.version) fresh->set_expiry(m.expiry);
+  if (m.node) Node::release(m.slabs, m.node);
+  m.node = fresh;
+  return fresh;
+}
+
+// Writes a string record from its merged state.
+void store_string(Merging& m, std::string_view key, const CellState& cell) {
+  const bool implied = !cell.has_sums() && !cell.tombstone && m.floor == cell.version.before();
+  std::uint8_t flags = 0;
+  if (cell.tombstone) flags |= Node::tombstone;
+  if (cell.has_sums()) flags |= Node::sums;
+  if (!implied) flags |= Node::floored;
+  const std::string stored = cell.stored();
+  Node* n = reshape(m, key, stored.size() + (implied ? 0 : 8), TypeId::string, flags, cell.version);
+  char* to = n->value_data();
+  if (!implied) {
+    store_be64(to, m.floor.bits);
+    to += 8;
+  }
+  std::memcpy(to, stored.data(), stored.size());
+}
+
+// Leaves a record of no type: only its floor, and an expiry register above it.
+void store_none(Merging& m, std::string_view key) {
+  reshape(m, key, 0, TypeId::none, 0, m.floor);
+}
+
+// The collection of the node is gone with all its elements.
+void drop_collection(Merging& m) {
+  if (!m.node || !m.node->has(Node::boxed)) return;
+  delete collection_of(*m.node);
+  m.node->set_flags(static_cast<std::uint8_t>(m.node->flags() & ~Node::boxed));
+}
+
+void merge_string(Merging& m, const Effect& e) {
+  CellState cell;
+  if (m.node && stored_type(*m.node) == TypeId::string) {
+    cell = CellState::of(string_cell(*m.node));
+  }
+  cell.drop_below(m.floor);
+  for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
+    const Change& c = e.changes[i];
+    if (claim(c) <= m.floor) {
+      // The floor of an overwrite lies just below its version, whose node is who covered this.
+      const Version by = cell.version.before() == m.floor ? cell.version : m.floor;
+      if (c.version.node() != by.node()) m.result.stands = false;
+      continue;
+    }
+    const CellMerge merged = cell.merge(c);
+    if (merged.taken) m.result.taken.push_back(i);
+    if (!merged.stands) m.result.stands = false;
+  }
+  if (cell.present) {
+    store_string(m, e.key, cell);
+  } else {
+    store_none(m, e.key);
+  }
+}
+
+void merge_collection(Merging& m, const Effect& e) {
+  Collection* c = nullptr;
+  if (m.node && m.node->has(Node::boxed)) {
+    c = collection_of(*m.node);
+  } else {
+    c = type_spec(m.type).make(m.slabs);
+    reshape(m, e.key, sizeof c, m.type, Node::boxed, m.floor);
+    std::memcpy(m.node->value_data(), &c, sizeof c);
+  }
+  if (c->floor < m.floor) {
+    c->floor = m.floor;
+    // An element may lose its base and keep sums: its row changes, too.
+    c->drop_below(m.floor, [&](std::string_view id, bool still_there) {
+      m.result.removed.emplace_back(id);
+      if (!still_there) ++m.gone;
+    });
+  }
+  Version newest = std::max(m.node->version, m.floor);
+  for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
+    const Change& change = e.changes[i];
+    if (claim(change) <= m.floor) {
+      if (change.version.node() != m.floor.node()) m.result.stands = false;
+      continue;
+    }
+    Cell cell;
+    if (m.options.digests && c->find(change.id, cell))
+      m.result.digest_delta -= cell_digest(m.seed, change.id, cell);
+    const CellMerge merged = c->merge(change, m.options.keep_tombstones);
+    if (m.options.digests && c->find(change.id, cell))
+      m.result.digest_delta += cell_digest(m.seed, change.id, cell);
+    if (merged.taken) {
+      m.result.taken.push_back(i);
+      newest = std::max(newest, change.version);
+    }
+    if (!merged.stands) m.result.stands = false;
+  }
+  if (c->live() == 0 && c->tombstones() == 0) {
+    drop_collection(m);
+    store_none(m, e.key);
+    return;
+  }
+  m.node->version = newest;
+}
+
+// The plain case: one overwrite of a string above all that is there.
+bool fast_string(Merging& m, const Effect& e) {
+  if (e.type != TypeId::string || e.changes.size() != 1) return false;
+  const Change& c = e.changes.front();
+  if (c.sum || c.tombstone || e.floor != c.version.before() || e.floor < m.options.floor)
+    return false;
+  if (m.node) {
+    if (stored_type(*m.node) != TypeId::string || m.node->has(Node::floored)) return false;
+    if (m.result.newest_before >= c.version) return false;
+  }
+  m.result.changed = m.result.header_changed = true;
+  m.result.taken.push_back(0);
+  const bool expires = e.expiry.version > e.floor;
+  const std::uint8_t flags = expires ? Node::has_expiry : 0;
+  if (m.node && m.node->fits(c.payload.size(), flags)) {
+    m.node->version = c.version;
+    m.node->resize_in_place(c.payload.size());
+    if (expires) m.node->set_expiry(e.expiry);
+  } else {
+    m.expiry = expires ? e.expiry : Expiry{};
+    reshape(m, e.key, c.payload.size(), TypeId::string, 0, c.version);
+  }
+  std::memcpy(m.node->value_data(), c.payload.data(), c.payload.size());
+  m.result.expiry_after = expires ? e.expiry.at_ms : 0;
+  m.result.live_after = true;
+  return true;
+}
+
+// The header of the merge of record and effect; decides the type.
+void merge_header(Merging& m, const Effect& e) {
+  TypeId old_type = TypeId::none;
+  if (m.node) {
+    old_type = stored_type(*m.node);
+    m.floor = record_floor(*m.node);
+    if (m.node->has(Node::has_expiry)) m.expiry = m.node->expiry();
+  }
+  m.floor = std::max({m.floor, e.floor, m.options.floor});
+  m.type = old_type;
+  if (e.type != TypeId::none && old_type == TypeId::none) {
+    m.type = e.type;
+  } else if (e.type != TypeId::none && e.type != old_type) {
+    const Version ours = highest_claim(*m.node, m.floor);
+    const Version theirs = highest_claim(e, m.floor);
+    if (theirs > ours) {
+      m.type = e.type;
+      m.floor = std::max(m.floor, ours);
+    } else {
+      m.floor = std::max(m.floor, theirs);
+    }
+  }
+  if (e.expiry.version > m.expiry.version) m.expiry = e.expiry;
+  if (m.expiry.version <= m.floor) m.expiry = {};
+  if (!m.options.keep_tombstones && m.expiry.at_ms == 0) m.expiry = {};
+}
+
+void set_expiry_register(Merging& m) {
+  const Expiry now = m.node->has(Node::has_expiry) ? m.node->expiry() : Expiry{};
+  if (now == m.expiry) return;
+  if (m.expiry.version && m.node->has(Node::has_expiry)) {
+    m.node->set_expiry(m.expiry);
+    return;
+  }
+  // The layout changes: copy the value into a node of the other shape.
+  const std::string value(m.node->value());
+  const std::string key(m.node->key());
+  const auto flags =
+      static_cast<std::uint8_t>(m.node->flags() & ~(Node::has_expiry | Node::long_key));
+  reshape(m, key, value.size(), stored_type(*m.node), flags, m.node->version);
+  std::memcpy(m.node->value_data(), value.data(), value.size());
+}
+
+void merge_general(Merging& m, const Effect& e) {
+  const bool existed = m.node != nullptr;
+  const TypeId old_type = existed ? stored_type(*m.node) : TypeId::none;
+  const Version old_floor = existed ? record_floor(*m.node) : Version{};
+  const Expiry old_expiry = existed && m.node->has(Node::has_expiry) ? m.node->expiry() : Expiry{};
+  std::uint64_t digest_before = 0;
+  merge_header(m, e);
+  const bool floor_rises = m.floor > old_floor;
+  // Elements all die when the type changes; a floor that rises may drop some.
+  const bool whole_digest = m.options.digests && existed &&
+                            (floor_rises || old_type != m.type || old_type == TypeId::string);
+  if (whole_digest) digest_before = elements_digest(*m.node, m.seed);
+  const std::uint64_t delta_before = m.result.digest_delta;
+
+  const bool boxed = existed && m.node->has(Node::boxed);
+  if ((existed && old_type != m.type) || (boxed && m.node->version <= m.floor)) {
+    // Nothing above the floor is left of what was there.
+    m.result.wiped = boxed;
+    drop_collection(m);
+    if (m.type == old_type && e.type == TypeId::none) m.type = TypeId::none;
+    reshape(m, e.key, 0, TypeId::none, 0, m.floor);
+  }
+  Effect loser;  // a loser's elements are dead; its floor and expiry were taken
+  const bool mine = e.type == m.type || e.type == TypeId::none;
+  if (!mine) {
+    loser.key = e.key;
+    for (const Change& c : e.changes) {
+      if (c.version.node() != m.floor.node() || c.version > m.floor) m.result.stands = false;
+    }
+  }
+  const Effect* merged = mine ? &e : &loser;
+  switch (m.type) {
+    case TypeId::none:
+      store_none(m, e.key);
+      break;
+    case TypeId::string:
+      merge_string(m, *merged);
+      break;
+    default: {
+      const std::size_t before =
+          existed && m.node->has(Node::boxed)
+              ? collection_of(*m.node)->live() + collection_of(*m.node)->tombstones()
+              : 0;
+      merge_collection(m, *merged);
+      if (before > 0 && m.gone == before) {
+        m.result.wiped = true;
+        m.result.removed.clear();
+      }
+    }
+  }
+  set_expiry_register(m);
+  if (whole_digest)
+    m.result.digest_delta = delta_before + elements_digest(*m.node, m.seed) - digest_before;
+  m.result.header_changed = !existed || old_type != stored_type(*m.node) ||
+                            old_floor != record_floor(*m.node) || old_expiry != m.expiry ||
+                            m.result.wiped;
+  // A string's elements are stored with its header.
+  if (stored_type(*m.node) == TypeId::string && !m.result.taken.empty())
+    m.result.header_changed = true;
+  m.result.changed =
+      m.result.header_changed || !m.result.taken.empty() || !m.result.removed.empty();
+  m.result.live_after = record_live(*m.node);
+  m.result.expiry_after = m.result.live_after ? m.expiry.at_ms : 0;
+}
+
+}  // namespace
+
+void ApplyResult::clear() {
+  auto keep_taken = std::move(taken);
+  auto keep_removed = std::move(removed);
+  *this = ApplyResult{};
+  taken = std::move(keep_taken);
+  removed = std::move(keep_removed);
+  taken.clear();
+  removed.clear();
+}
+
+Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
+            ApplyResult& result) {
+  result.clear();
+  Merging m{.node = record, .options = options, .slabs = slabs, .result = result};
+  if (record) {
+    result.newest_before = record_newest(*record);
+    result.live_before = record_live(*record);
+    if (result.live_before && record->has(Node::has_expiry))
+      result.expiry_before = record->expiry().at_ms;
+  }
+  const bool digests = options.digests, record_was = record != nullptr;
+  if (digests) {
+    m.seed = digest_seed(effect.key, effect.db);
+    if (record) {
+      result.digest_delta -=
+          header_digest(m.seed, record_floor(*record),
+                        record->has(Node::has_expiry) ? record->expiry() : Expiry{});
+    }
+  }
+  std::uint64_t string_before = 0;
+  if (digests && record && stored_type(*record) == TypeId::string)
+    string_before = cell_digest(m.seed, {}, string_cell(*record));
+  if (fast_string(m, effect)) {
+    if (digests)
+      result.digest_delta += cell_digest(m.seed, {}, string_cell(*m.node)) - string_before;
+  } else {
+    merge_general(m, effect);
+    if (digests && !record_was && stored_type(*m.node) == TypeId::string) {
+      result.digest_delta += cell_digest(m.seed, {}, string_cell(*m.node));
+    }
+  }
+  // A record that says no more than its slot's floor is none: raising that floor drops it as well.
+  const bool hollow = stored_type(*m.node) == TypeId::none && !m.node->has(Node::has_expiry) &&
+                      m.node->version <= options.floor;
+  if (hollow || (!options.keep_tombstones && !result.live_after)) {
+    result.changed = record_was;
+    result.wiped = result.wiped || m.node->has(Node::boxed);
+    destroy_record(slabs, m.node);
+    return nullptr;
+  }
+  if (digests) {
+    result.digest_delta += header_digest(
+        m.seed, record_floor(*m.node), m.node->has(Node::has_expiry) ? m.node->expiry() : Expiry{});
+  }
+  return m.node;
+}
+
+bool valid_effect(const Effect& effect) {
+  if (effect.key.size() > (std::size_t{512} << 20)) return false;
+  const bool one_element = effect.type == TypeId::string;
+  // A sum is named by its opening, so no change of it is older: claims and floors rely on that.
+  const auto valid = [one_element](const Change& c) {
+    return c.sum <= c.version && (!one_element || c.id.empty());
+  };
+  if (!std::all_of(effect.changes.begin(), effect.changes.end(), valid)) return false;
+  return effect.type <= TypeId::string || type_spec(effect.type).make != nullptr;
+}
+
+}  // namespace gyre

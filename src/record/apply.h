@@ -1,0 +1,57 @@
+// apply: the only merge in the house.
+//
+// Client writes, replication, hints, read repair, sync and recovery all go through it. It is
+// commutative, associative and idempotent (tests/unit/record/apply_test.cc draws random effects of
+// every type); it knows no type, only cells (record/cell.h) and floors (design, section 5):
+//
+//   floor     the higher; what lies at or below it is dead
+//   type      belongs to the highest version above the floor; the floor rises to the highest
+//   version
+//             of any other type
+//   expiry    the register with the higher version, if above the floor
+//   element   the higher version; counter sums by their ids
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "record/record.h"
+
+namespace gyre {
+
+struct ApplyOptions {
+  // False where nobody else needs to learn of removals (replication factor 1): a removed element
+  // and a dead record then leave nothing.
+  bool keep_tombstones = false;
+  bool digests = false;  // compute digest_delta
+  Version floor{};       // of the record's slot and database (FLUSHALL, FLUSHDB)
+};
+
+struct ApplyResult {
+  bool changed = false;         // anything at all
+  bool header_changed = false;  // type, floor or expiry changed, or the record is new
+  bool wiped = false;  // every element that was there before is gone (a range delete on disk)
+  std::vector<std::uint32_t> taken;  // indexes into effect.changes that changed an element
+  std::vector<std::string> removed;  // ids of elements of which a floor dropped something
+  bool stands = true;       // each change stands now, or under a later write of its own node
+  Version newest_before{};  // of the record; zero when there was none
+  bool live_before = false, live_after = false;
+  UnixMs expiry_before = 0, expiry_after = 0;
+  std::uint64_t digest_delta = 0;
+
+  void clear();
+};
+
+// Merges `effect` into `record` (nullptr: there is none) and returns the record, perhaps in another
+// allocation; the old pointer is then no longer valid. Without keep_tombstones it returns nullptr
+// when nothing is left. No view in the effect points into this record. The effect was checked by
+// valid_effect() if it came from outside.
+Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
+            ApplyResult& result);
+
+// Whether a decoded effect makes sense: ids of the type's shape, no change at or above its
+// version's bound. Effects from peers and from disk are checked before they are believed.
+bool valid_effect(const Effect& effect);
+
+}  // namespace gyre

@@ -1,0 +1,51 @@
+// Collection: the elements of one record that is not a string.
+//
+// What apply needs of every type: merge a change by its id, drop what a floor covers, walk. A type
+// keeps its local indexes (order of scores, positions) inside these calls; they are never
+// replicated. Ownership: a boxed Node points at its Collection; destroy() gives everything back to
+// the Slabs. Threading: the shard's thread alone.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "record/cell.h"
+#include "record/effect.h"
+
+namespace gyre {
+
+struct ElementView {
+  std::string_view id;
+  Cell cell;
+};
+
+class Collection {
+ public:
+  virtual ~Collection() = default;
+
+  // Merges one change above the floor. `keep_tombstones` false: a removal forgets the element.
+  // When `before`/`after` digests are asked for by apply, it calls find() around this.
+  virtual CellMerge merge(const Change& change, bool keep_tombstones) = 0;
+  // The element as it stands, also a tombstone; false when there is none.
+  virtual bool find(std::string_view id, Cell& cell) const = 0;
+  // Calls f for every element, tombstones too; f returns false to stop. f must not change anything.
+  virtual bool for_each(const std::function<bool(const ElementView&)>& f) const = 0;
+  // Forgets what lies at or below the floor; calls dropped(id, still_there) for each element
+  // changed.
+  virtual void drop_below(Version floor,
+                          const std::function<void(std::string_view, bool)>& dropped) = 0;
+  virtual std::size_t live() const = 0;  // elements that can be read
+  virtual std::size_t tombstones() const = 0;
+  virtual std::size_t bytes() const = 0;  // memory, roughly
+
+  Version floor{};  // of the record
+};
+
+// What the types give to the record room, joined in types/types.cc.
+struct TypeSpec {
+  std::string_view name;              // TYPE's answer
+  Collection* (*make)(Slabs& slabs);  // nullptr for types that are not collections
+};
+const TypeSpec& type_spec(TypeId type);
+
+}  // namespace gyre

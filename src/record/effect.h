@@ -1,0 +1,63 @@
+// Effect: the outcome of a command as versioned elements with their record's header. What is
+// merged, stored, replicated, hinted and synced (design, sections 2 and 3).
+//
+// An effect is a view: it borrows the key, ids and payloads from whoever made it. encode() writes
+// its wire form, decode() reads one back as views into the input and checks every length.
+//
+// On the wire, what follows from the newest version is not sent: one flags byte says whether the
+// floor is that of an overwrite, and whether an expiry and a base are there.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "record/cell.h"
+#include "record/node.h"
+#include "record/version.h"
+
+namespace gyre {
+
+// What a record is. The numbers are part of the disk and wire formats.
+enum class TypeId : std::uint8_t {
+  none = 0,
+  string = 1,
+  hash = 2,
+  list = 3,
+  set = 4,
+  zset = 5,
+  stream = 6
+};
+inline constexpr std::size_t types_total = 7;
+
+struct Effect {
+  DbIndex db{};
+  std::string_view key;
+  TypeId type = TypeId::none;
+  Version version{};  // the newest in the effect
+  Version floor{};
+  Expiry expiry{};
+  bool has_base = false;
+  Version base{};  // the record's newest version when the command read it; zero: absent
+  // A floor of the slot's whole database (FLUSHALL, FLUSHDB): key is the slot as be16, no changes.
+  bool slot_floor = false;
+  std::vector<Change> changes;
+
+  void clear() {
+    auto keep = std::move(changes);
+    keep.clear();
+    *this = Effect{};
+    changes = std::move(keep);
+  }
+  // The highest version that it carries: of its changes, floor and expiry register.
+  Version newest() const;
+};
+
+void encode_effect(std::string& to, const Effect& effect);
+// False when the bytes are not an effect; in.ok() says whether they were too short.
+bool decode_effect(Reader& in, Effect& effect);
+
+}  // namespace gyre

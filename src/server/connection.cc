@@ -1,0 +1,226 @@
+#include "server/connection.h"
+
+#include "base/log.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+namespace gyre {
+namespace {
+
+constexpr std::size_t own_read_least = 16 * 1024;
+
+}  // namespace
+
+Connection::Connection(Worker& worker, std::uint64_t connection_id, bool aware)
+    : id(connection_id), cluster_aware(aware), worker_(worker) {}
+
+// ---- replies
+
+std::string& Connection::begin() {
+  begun_in_line_ = !line_.empty() && line_.back().ready && !line_.back().mute;
+  if (!line_.empty() && !begun_in_line_) {
+    line_.push_back({.id = next_place_++, .ready = true});
+    begun_in_line_ = true;
+  }
+  std::string& s = begun_in_line_ ? line_.back().bytes : out_;
+  begun_at_ = s.size();
+  return s;
+}
+
+bool Connection::muted() {
+  switch (reply_mode) {
+    case ReplyMode::on:
+      return false;
+    case ReplyMode::off:
+      return true;
+    case ReplyMode::skip_next:  // set by CLIENT REPLY SKIP itself, whose own answer is not sent
+                                // either
+      reply_mode = ReplyMode::skip;
+      return true;
+    case ReplyMode::skip:
+      reply_mode = ReplyMode::on;
+      return true;
+  }
+  return false;
+}
+
+void Connection::end(std::uint64_t gate) {
+  std::string& s = begun_in_line_ ? line_.back().bytes : out_;
+  if (muted()) {
+    s.resize(begun_at_);
+    return;
+  }
+  if (gate != 0 && (!begun_in_line_ || line_.back().gate < gate)) {
+    if (begun_in_line_ && begun_at_ == 0) {
+      line_.back().gate = gate;
+    } else {
+      // What is before it in the same string need not wait for this gate.
+      std::string tail = s.substr(begun_at_);
+      s.resize(begun_at_);
+      line_.push_back({.id = next_place_++, .ready = true, .gate = gate, .bytes = std::move(tail)});
+    }
+  }
+  worker_.mark_dirty(*this);
+}
+
+void Connection::end_dropped() {
+  std::string& s = begun_in_line_ ? line_.back().bytes : out_;
+  s.resize(begun_at_);
+}
+
+std::uint64_t Connection::reserve() {
+  line_.push_back({.id = next_place_, .ready = false, .mute = muted()});
+  return next_place_++;
+}
+
+void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate) {
+  if (line_.empty() || place < line_.front().id) return;
+  const std::size_t index = static_cast<std::size_t>(place - line_.front().id);
+  if (index >= line_.size() || line_[index].ready) return;
+  Place& p = line_[index];
+  GYRE_ASSERT(p.id == place);
+  p.ready = true;
+  p.gate = gate;
+  if (!p.mute) p.bytes = std::move(bytes);
+  line_bytes_ += p.bytes.size();
+  worker_.mark_dirty(*this);
+}
+
+void Connection::flush(std::uint64_t persisted) {
+  while (!line_.empty() && line_.front().ready && line_.front().gate <= persisted) {
+    Place& p = line_.front();
+    line_bytes_ -= std::min(line_bytes_, p.bytes.size());
+    if (out_.empty()) {
+      out_ = std::move(p.bytes);
+    } else {
+      out_.append(p.bytes);
+    }
+    line_.pop_front();
+  }
+  if (!is_open()) return;
+  if (resting_ && line_.size() < unanswered_max / 2) {
+    resting_ = false;
+    if (!closing && !suspended_) read_start();
+  }
+  if (!out_.empty()) {
+    worker_.metrics().total_net_output_bytes.add(out_.size());
+    std::string bytes;
+    bytes.swap(out_);
+    write(std::move(bytes));
+  }
+  if (closing && line_.empty() && pending_write_bytes() == 0) worker_.closed(*this);
+}
+
+// ---- input
+
+std::span<char> Connection::read_buffer() {
+  if (buffer_.empty()) {
+    reading_own_ = false;
+    chunk_ = worker_.arena_piece();
+    return chunk_;
+  }
+  if (buffer_used_ > 0) worker_.run_commands_now();  // the buffer may move
+  reading_own_ = true;
+  reading_at_ = buffer_.size();
+  const std::size_t want = std::max(
+      own_read_least, std::min<std::size_t>(parser_.bytes_wanted() + 2, std::size_t{1} << 20));
+  buffer_.resize(reading_at_ + want);
+  return {buffer_.data() + reading_at_, want};
+}
+
+bool Connection::parse(std::string_view input, std::size_t& used) {
+  used = 0;
+  while (used < input.size() && is_open() && !closing) {
+    auto& args = worker_.args();
+    const std::size_t first = args.size();
+    std::size_t taken = 0;
+    const Parsed parsed = parser_.next(input.substr(used), taken, args);
+    used += taken;
+    if (parsed == Parsed::need_more) break;
+    if (parsed == Parsed::error) {
+      worker_.run_commands_now();
+      if (!is_open()) return false;
+      Reply reply(begin(), protocol);
+      reply.error(parser_.error());
+      end(0);
+      closing = true;
+      read_stop();
+      return false;
+    }
+    worker_.add_command(*this, first, args.size() - first);
+    // AUTH and HELLO change what may be parsed next.
+    if (!authenticated) {
+      worker_.run_commands_now();
+      parser_.set_authenticated(authenticated);
+      // The commands are done, but the bytes stay until this loop ends.
+    }
+  }
+  return true;
+}
+
+void Connection::on_read(std::size_t n) {
+  worker_.metrics().total_net_input_bytes.add(n);
+  worker_.metrics().total_reads_processed.add();
+  active_ms = worker_.now_ms();
+  std::size_t used = 0;
+  if (reading_own_) {
+    buffer_.resize(reading_at_ + n);
+    if (!parse(buffer_, used)) return;
+    buffer_used_ = used;
+    if (in_turn == 0) turn_over();
+  } else {
+    const std::string_view input(chunk_.data(), n);
+    const bool whole = parse(input, used);
+    if (in_turn > 0) worker_.arena_used(chunk_.data() + n);
+    if (!whole) return;
+    if (used < n && is_open()) buffer_.assign(input.substr(used));
+  }
+  if (!is_open()) return;
+  const auto limit =
+      static_cast<std::size_t>(worker_.server().config().client_query_buffer_limit.get());
+  if (buffer_.size() - buffer_used_ > limit) {
+    worker_.metrics().client_query_buffer_limit_disconnections.add();
+    LOG_WARNING("client %s is closed: its query buffer passed client-query-buffer-limit",
+                peer_address().c_str());
+    worker_.closed(*this);
+    return;
+  }
+  if (worker_.congested()) {
+    read_stop();
+    worker_.pause_reading(*this);
+  } else if (in_turn + line_.size() > unanswered_max) {
+    read_stop();
+    resting_ = true;
+    worker_.mark_dirty(*this);
+  }
+}
+
+void Connection::turn_over() {
+  parser_.reset_scratch();
+  if (buffer_used_ == 0) return;
+  if (buffer_used_ == buffer_.size()) {
+    std::string().swap(buffer_);  // an idle client holds no buffer
+  } else {
+    buffer_.erase(0, buffer_used_);
+  }
+  buffer_used_ = 0;
+}
+
+void Connection::resume() {
+  suspended_ = false;
+  while (!suspended_ && !deferred_.empty() && is_open()) {
+    const OwnedCommand command = std::move(deferred_.front());
+    deferred_.pop_front();
+    worker_.dispatch(*this, &command.spec(), command.args(), {}, 0, false);
+  }
+  if (!suspended_ && !resting_ && is_open() && !closing && !reading()) read_start();
+}
+
+void Connection::on_eof() {
+  worker_.closed(*this);
+}
+void Connection::on_error(const std::string&) {
+  worker_.closed(*this);
+}
+
+}  // namespace gyre

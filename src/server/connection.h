@@ -1,0 +1,131 @@
+// Connection: one client: its input, its state, and the line of replies that keeps their order.
+//
+// Input is read into the worker's turn arena (or, when a command is incomplete, into the
+// connection's own buffer), parsed into the worker's list of commands and executed at the end of
+// the poll. Each command's reply is a place in the line: written at once, held by a gate (a turn
+// that must be durable), or still to come from another thread or node. What is ready from the front
+// on leaves with one write per turn.
+//
+// Ownership: the Worker owns it; it is freed at the end of the turn in which it was closed.
+// Threading: its worker's thread alone.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordination/request.h"
+#include "net/stream.h"
+#include "resp/request.h"
+
+namespace gyre {
+
+class Worker;
+
+// What MULTI has collected.
+struct Transaction {
+  bool open = false;
+  bool failed = false;  // a command was refused: EXEC answers EXECABORT
+  DbIndex db{};         // after the SELECTs among the commands
+  std::vector<OwnedCommand> commands;
+  std::vector<Watch> watches;
+};
+
+class Connection final : public Stream {
+ public:
+  Connection(Worker& worker, std::uint64_t id, bool cluster_aware);
+
+  // ---- state that session commands read and change
+
+  const std::uint64_t id;
+  const bool cluster_aware;  // came in by cluster-client-port
+  int protocol = 2;
+  DbIndex db{};
+  Levels levels;
+  bool authenticated = true;
+  bool reading_replicas = false;  // READONLY
+  bool no_evict = false;
+  enum class ReplyMode : std::uint8_t { on, off, skip_next, skip } reply_mode = ReplyMode::on;
+  std::string name, lib_name, lib_version;
+  Transaction transaction;
+  std::int64_t created_ms = 0, active_ms = 0;  // steady
+  SteadyMs soft_limit_since = 0;               // output over the soft limit since; 0: it is not
+  std::string last_command = "NULL";
+  bool closing = false;  // close when everything in the line has left
+
+  // ---- replies
+
+  // Where an immediate reply goes: the tail of the line. begin() before, end() after writing.
+  std::string& begin();
+  // gate: the turn that must be durable first; 0: none.
+  void end(std::uint64_t gate);
+  // Instead of end(): what was written since begin() is dropped, a place will be reserved.
+  void end_dropped();
+  // A place for a reply that comes later; the ticket's id.
+  std::uint64_t reserve();
+  void fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate);
+  // Moves what is ready to the socket; persisted: the turn up to which all is durable.
+  void flush(std::uint64_t persisted);
+  // The id that reserve() will give next.
+  std::uint64_t next_place() const { return next_place_; }
+  bool line_empty() const { return line_.empty(); }
+  std::size_t output_bytes() const { return out_.size() + line_bytes_ + pending_write_bytes(); }
+
+  // ---- input
+
+  // Nothing more is taken from this client until resume(): a command needs an answer first.
+  void suspend() { suspended_ = true; }
+  void resume();
+  bool suspended() const { return suspended_; }
+  // Without running what was deferred: for a try that may suspend again.
+  void lift_suspension() { suspended_ = false; }
+  // The commands of this turn have run: their bytes may go.
+  void turn_over();
+  // Commands taken and not yet answered; past the bound the socket is not read until half are gone.
+  // So one client's pipeline cannot make a turn long.
+  static constexpr std::size_t unanswered_max = 1024;
+  std::size_t query_bytes() const { return buffer_.size(); }
+  RequestParser& parser() { return parser_; }
+  std::size_t in_turn = 0;  // commands in the worker's list
+  bool dirty = false;       // has replies to flush at the end of the turn
+  void defer(OwnedCommand&& command) { deferred_.push_back(std::move(command)); }
+  std::deque<OwnedCommand>& deferred() { return deferred_; }
+
+ protected:
+  std::span<char> read_buffer() override;
+  void on_read(std::size_t n) override;
+  void on_eof() override;
+  void on_error(const std::string& why) override;
+
+ private:
+  struct Place {
+    std::uint64_t id = 0;
+    bool ready = true;
+    std::uint64_t gate = 0;
+    bool mute = false;  // CLIENT REPLY OFF or SKIP
+    std::string bytes{};
+  };
+  bool muted();
+  bool parse(std::string_view input, std::size_t& used);
+
+  Worker& worker_;
+  RequestParser parser_;
+  std::string buffer_;           // input of an incomplete command
+  std::size_t buffer_used_ = 0;  // of it, what the commands of this turn view
+  std::size_t reading_at_ = 0;   // where the present read goes, when into buffer_
+  bool reading_own_ = false;
+  std::span<char> chunk_;  // where the present read goes, when into the arena
+  std::string out_;        // ready to leave
+  std::deque<Place> line_;
+  std::uint64_t next_place_ = 1;
+  std::size_t line_bytes_ = 0;
+  std::size_t begun_at_ = 0;  // begin()'s offset in its string
+  bool begun_in_line_ = false;
+  bool suspended_ = false;
+  bool resting_ = false;  // not read because too much is unanswered
+  std::deque<OwnedCommand> deferred_;
+};
+
+}  // namespace gyre

@@ -1,0 +1,569 @@
+#include "server/info.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <limits>
+#include <vector>
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include "base/numbers.h"
+#include "commands/command_command.h"
+#include "commands/table.h"
+#include "server/server.h"
+#include "server/version.h"
+#include "server/worker.h"
+
+// Weak: sanitizer builds have their own allocator, and INFO then shows less.
+extern "C" int mallctl(const char* name, void* old_value, std::size_t* old_size, void* new_value,
+                       std::size_t new_size) __attribute__((weak));
+
+namespace gyre {
+namespace {
+
+// ---- lines
+
+class Lines {
+ public:
+  Lines(Worker& of, bool for_cluster) : worker(of), cluster_aware(for_cluster) {}
+
+  void section(std::string_view name) {
+    if (!text.empty()) text += "\r\n";
+    text.append("# ").append(name).append("\r\n");
+  }
+  void put(std::string_view field, std::string_view value) {
+    text.append(field).append(":").append(value).append("\r\n");
+  }
+  void put(std::string_view field, std::uint64_t value) { put(field, std::to_string(value)); }
+  void put_signed(std::string_view field, std::int64_t value) { put(field, format_int(value)); }
+  void put_real(std::string_view field, double value, int digits = 2) {
+    char number[64];
+    std::snprintf(number, sizeof number, "%.*f", digits, value);
+    put(field, number);
+  }
+  // Bytes, and the same for humans.
+  void put_bytes(std::string_view field, std::uint64_t bytes) {
+    put(field, bytes);
+    put(std::string(field) + "_human", human(bytes));
+  }
+  void zeros(std::initializer_list<std::string_view> fields) {
+    for (const std::string_view f : fields) put(f, 0);
+  }
+  // All metrics that belong to a section (metrics.def).
+  void metrics(std::string_view section) {
+    for (const InfoRow& row : info_rows(totals(), section)) put(row.field, row.value);
+  }
+
+  Server& server() const { return worker.server(); }
+  const MetricTotals& totals() {
+    if (totals_known_) return totals_;
+    std::vector<const Metrics*> all;
+    each_worker([&](Worker& w) { all.push_back(&w.metrics()); });
+    totals_ = sum(all);
+    totals_known_ = true;
+    return totals_;
+  }
+  template <class F>
+  void each_worker(F&& f) const {
+    for (std::size_t i = 0; i < server().shards(); ++i) {
+      f(server().worker(ShardIndex{static_cast<std::uint16_t>(i)}));
+    }
+  }
+
+  Worker& worker;
+  const bool cluster_aware;
+  std::string text;
+
+ private:
+  static std::string human(std::uint64_t bytes) {
+    constexpr const char* units[] = {"B", "K", "M", "G", "T", "P"};
+    auto value = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
+    char number[64];
+    std::snprintf(number, sizeof number, unit == 0 ? "%.0f%s" : "%.2f%s", value, units[unit]);
+    return number;
+  }
+
+  MetricTotals totals_{};
+  bool totals_known_ = false;
+};
+
+// ---- the machine
+
+std::uint64_t allocator_bytes(const char* name) {
+  std::size_t value = 0, size = sizeof value;
+  return mallctl && mallctl(name, &value, &size, nullptr, 0) == 0 ? value : 0;
+}
+
+// jemalloc's figures stand still until the epoch is raised.
+void refresh_allocator() {
+  std::uint64_t epoch = 1;
+  std::size_t size = sizeof epoch;
+  if (mallctl) mallctl("epoch", &epoch, &size, &epoch, size);
+}
+
+std::string allocator_name() {
+  const char* version = nullptr;
+  std::size_t size = sizeof version;
+  if (!mallctl || mallctl("version", &version, &size, nullptr, 0) != 0) return "libc";
+  const std::string_view whole(version);
+  return "jemalloc-" + std::string(whole.substr(0, whole.find('-')));
+}
+
+std::uint64_t resident_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  if (!file) return 0;
+  std::uint64_t all = 0, resident = 0;
+  const int read = std::fscanf(file, "%" SCNu64 " %" SCNu64, &all, &resident);
+  std::fclose(file);
+  return read == 2 ? resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+std::string executable_path() {
+  char path[4096];
+  const ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+  return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : std::string();
+}
+
+double ratio(std::uint64_t a, std::uint64_t b) {
+  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+}
+
+std::uint64_t record_bytes(Server& server) {
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < server.shards(); ++i) {
+    bytes += server.worker(ShardIndex{static_cast<std::uint16_t>(i)})
+                 .published()
+                 .memory.load(std::memory_order_relaxed);
+  }
+  return bytes;
+}
+
+// ---- sections
+
+void server_section(Lines& out) {
+  Server& server = out.server();
+  const Config& config = server.config();
+  const UnixMs now = server.clock().wall_ms();
+  const UnixMs up = std::max<UnixMs>(0, now - server.started_ms());
+  out.put("redis_version", redis_version);
+  out.put("gyre_version", gyre_version);
+  out.put("redis_mode", out.cluster_aware ? "cluster" : "standalone");
+  utsname name{};
+  if (uname(&name) == 0) {
+    out.put("os", std::string(name.sysname) + " " + name.release + " " + name.machine);
+  }
+  out.put("arch_bits", sizeof(void*) * 8);
+  out.put("monotonic_clock", "POSIX clock_gettime");
+  out.put("multiplexing_api", "epoll");
+#if defined(__GNUC__) && !defined(__clang__)
+  out.put("gcc_version", std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__) + "." +
+                             std::to_string(__GNUC_PATCHLEVEL__));
+#endif
+  out.put_signed("process_id", getpid());
+  out.put("process_supervised", "no");
+  out.put("run_id", server.run_id());
+  out.put_signed("tcp_port", out.cluster_aware ? config.cluster_client_port : config.port);
+  out.put_signed("server_time_usec", now * 1000);
+  out.put_signed("uptime_in_seconds", up / 1000);
+  out.put_signed("uptime_in_days", up / 86'400'000);
+  out.put_signed("hz", config.hz);
+  out.put_signed("configured_hz", config.hz);
+  out.put("executable", executable_path());
+  out.put("config_file", config.file());
+  out.put("io_threads_active", 0);
+  out.put("threads", server.shards());
+}
+
+// Nothing blocks, tracks or subscribes yet: those are none, not unknown.
+void clients_section(Lines& out) {
+  out.put("connected_clients", out.server().clients.load(std::memory_order_relaxed));
+  out.put_signed("maxclients", out.server().config().maxclients);
+  out.zeros({"blocked_clients", "tracking_clients", "clients_in_timeout_table"});
+}
+
+void memory_section(Lines& out) {
+  Server& server = out.server();
+  const std::uint64_t used = used_memory(server), resident = resident_bytes();
+  const std::uint64_t peak = server.sampler.memory_peak(used);
+  const std::uint64_t records = std::min(record_bytes(server), used);
+  out.put_bytes("used_memory", used);
+  out.put_bytes("used_memory_rss", resident);
+  out.put_bytes("used_memory_peak", peak);
+  const auto percent = [&](std::string_view field, std::uint64_t part, std::uint64_t whole) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f%%", 100 * ratio(part, whole));
+    out.put(field, text);
+  };
+  percent("used_memory_peak_perc", used, peak);
+  out.put("used_memory_overhead", used - records);
+  out.put("used_memory_dataset", records);
+  percent("used_memory_dataset_perc", records, used);
+  const std::uint64_t allocated = allocator_bytes("stats.allocated");
+  const std::uint64_t active = allocator_bytes("stats.active");
+  const std::uint64_t mapped = allocator_bytes("stats.resident");
+  const auto beyond = [](std::uint64_t a, std::uint64_t b) {
+    return static_cast<std::int64_t>(a) - static_cast<std::int64_t>(b);
+  };
+  if (allocated > 0) {
+    out.put("allocator_allocated", allocated);
+    out.put("allocator_active", active);
+    out.put("allocator_resident", mapped);
+  }
+  const auto pages = static_cast<std::uint64_t>(std::max(0L, sysconf(_SC_PHYS_PAGES)));
+  out.put_bytes("total_system_memory", pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)));
+  out.zeros({"used_memory_lua", "used_memory_vm_eval"});
+  out.put("used_memory_lua_human", "0B");
+  out.zeros({"used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
+             "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total",
+             "used_memory_functions", "used_memory_scripts"});
+  out.put_bytes("maxmemory", static_cast<std::uint64_t>(server.config().maxmemory.get()));
+  out.put("maxmemory_policy", server.config().text(Option::maxmemory_policy));
+  if (allocated > 0) {
+    out.put_real("allocator_frag_ratio", ratio(active, allocated));
+    out.put_signed("allocator_frag_bytes", beyond(active, allocated));
+    out.put_real("allocator_rss_ratio", ratio(mapped, active));
+    out.put_signed("allocator_rss_bytes", beyond(mapped, active));
+    out.put_real("rss_overhead_ratio", ratio(resident, mapped));
+    out.put_signed("rss_overhead_bytes", beyond(resident, mapped));
+  }
+  out.put_real("mem_fragmentation_ratio", ratio(resident, used));
+  out.put_signed("mem_fragmentation_bytes", beyond(resident, used));
+  out.zeros({"mem_not_counted_for_evict", "mem_replication_backlog",
+             "mem_total_replication_buffers", "mem_clients_slaves", "mem_aof_buffer"});
+  out.put("mem_allocator", allocator_name());
+  out.zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
+}
+
+// There are no snapshots and no rewrites: the store on disk is always current. Its figures are in
+// the section Store.
+void persistence_section(Lines& out) {
+  Server& server = out.server();
+  const Store* store = server.store();
+  const StoreStats stats = store ? store->stats() : StoreStats{};
+  const std::string_view health = stats.failing ? "err" : "ok";
+  out.put("loading", server.loading() ? 1 : 0);
+  if (server.loading()) out.put("loading_loaded_rows", server.loaded_rows.load());
+  out.zeros({"async_loading", "rdb_bgsave_in_progress"});
+  out.put_signed("rdb_last_save_time",
+                 (stats.last_sync_ms > 0 ? stats.last_sync_ms : server.started_ms()) / 1000);
+  out.put("rdb_last_bgsave_status", "ok");
+  out.put_signed("rdb_last_bgsave_time_sec", -1);
+  out.put_signed("rdb_current_bgsave_time_sec", -1);
+  out.zeros({"rdb_saves", "rdb_last_cow_size"});
+  out.put("aof_enabled", server.persist() ? 1 : 0);
+  out.zeros({"aof_rewrite_in_progress", "aof_rewrite_scheduled"});
+  out.put_signed("aof_last_rewrite_time_sec", -1);
+  out.put_signed("aof_current_rewrite_time_sec", -1);
+  out.put("aof_last_bgrewrite_status", "ok");
+  out.zeros({"aof_rewrites", "aof_rewrites_consecutive_failures"});
+  out.put("aof_last_write_status", health);
+  out.zeros({"aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"});
+}
+
+void stats_section(Lines& out) {
+  const InfoSampler::Rates rates = out.server().sampler.rates();
+  if (rates.known) {
+    out.put("instantaneous_ops_per_sec", static_cast<std::uint64_t>(rates.commands + 0.5));
+    out.put_real("instantaneous_input_kbps", rates.input_kb);
+    out.put_real("instantaneous_output_kbps", rates.output_kb);
+  }
+  out.metrics("stats");
+  out.zeros({"total_net_repl_input_bytes",
+             "total_net_repl_output_bytes",
+             "sync_full",
+             "sync_partial_ok",
+             "sync_partial_err",
+             "evicted_clients",
+             "pubsub_channels",
+             "pubsub_patterns",
+             "pubsubshard_channels",
+             "latest_fork_usec",
+             "total_forks",
+             "migrate_cached_sockets",
+             "slave_expires_tracked_keys",
+             "active_defrag_hits",
+             "active_defrag_misses",
+             "active_defrag_key_hits",
+             "active_defrag_key_misses",
+             "tracking_total_keys",
+             "tracking_total_items",
+             "tracking_total_prefixes",
+             "io_threaded_reads_processed",
+             "io_threaded_writes_processed",
+             "acl_access_denied_cmd",
+             "acl_access_denied_key",
+             "acl_access_denied_channel"});
+}
+
+// Nodes of a ring are equals, so to Redis' eyes each is a master without replicas.
+void replication_section(Lines& out) {
+  out.put("role", "master");
+  out.put("connected_slaves", 0);
+  out.put("master_failover_state", "no-failover");
+  out.put("master_replid", std::string(40, '0'));
+  out.put("master_replid2", std::string(40, '0'));
+  out.put("master_repl_offset", 0);
+  out.put_signed("second_repl_offset", -1);
+  out.zeros({"repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset",
+             "repl_backlog_histlen"});
+}
+
+void cpu_section(Lines& out) {
+  const auto put = [&](std::string_view suffix, int who) {
+    rusage usage{};
+    if (getrusage(who, &usage) != 0) return;
+    const auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+    };
+    out.put_real("used_cpu_sys" + std::string(suffix), seconds(usage.ru_stime), 6);
+    out.put_real("used_cpu_user" + std::string(suffix), seconds(usage.ru_utime), 6);
+  };
+  put("", RUSAGE_SELF);
+  put("_children", RUSAGE_CHILDREN);
+}
+
+void commandstats_section(Lines& out) {
+  for (const CommandSpec* spec : all_commands()) {
+    std::uint64_t calls = 0, usec = 0, rejected = 0, failed = 0;
+    out.each_worker([&, index = command_index(*spec)](Worker& w) {
+      const CommandStats& s = w.stats(index);
+      calls += s.calls.get();
+      usec += s.usec.get();
+      rejected += s.rejected.get();
+      failed += s.failed.get();
+    });
+    if (calls + rejected + failed == 0) continue;
+    char text[256];
+    std::snprintf(text, sizeof text,
+                  "calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,rejected_calls=%" PRIu64
+                  ",failed_calls=%" PRIu64,
+                  calls, usec, ratio(usec, calls), rejected, failed);
+    out.put("cmdstat_" + command_shown_name(*spec), text);
+  }
+}
+
+void errorstats_section(Lines& out) {
+  std::map<std::string, std::uint64_t> sums;
+  out.each_worker([&](Worker& w) { w.errors().add_to(sums); });
+  for (const auto& [prefix, count] : sums) {
+    out.put("errorstat_" + prefix, "count=" + std::to_string(count));
+  }
+}
+
+void cluster_section(Lines& out) {
+  out.put("cluster_enabled", out.cluster_aware ? 1 : 0);
+}
+
+// What this node holds; on a ring DBSIZE counts the whole of it. avg_ttl 0 is Redis' "not known".
+void keyspace_section(Lines& out) {
+  for (std::size_t db = 0; db < 256; ++db) {
+    std::uint64_t keys = 0, expires = 0;
+    out.each_worker([&](Worker& w) {
+      const Published::Db& counts = w.published().dbs[db];
+      keys += counts.keys.load(std::memory_order_relaxed);
+      expires += counts.expires.load(std::memory_order_relaxed);
+    });
+    if (keys == 0) continue;
+    out.put("db" + std::to_string(db),
+            "keys=" + std::to_string(keys) + ",expires=" + std::to_string(expires) + ",avg_ttl=0");
+  }
+}
+
+void ring_section(Lines& out) {
+  Server& server = out.server();
+  const Ring& ring = server.ring();
+  const Engine& engine = out.worker.engine();
+  std::uint64_t up = 1, held = 0, acting = 0;
+  std::int64_t offset = 0;
+  for (std::size_t n = 0; n < ring.nodes().size(); ++n) {
+    const NodeIndex node{static_cast<std::uint16_t>(n)};
+    if (node != server.self() && engine.peer(node).up) ++up;
+  }
+  for (std::size_t s = 0; s < slots_total; ++s) {
+    const Slot slot{static_cast<std::uint16_t>(s)};
+    held += ring.is_replica(server.self(), slot) ? 1 : 0;
+    acting += engine.acting_node(slot) == server.self() ? 1 : 0;
+  }
+  out.each_worker([&](Worker& w) {
+    offset = std::max(offset, w.published().clock_offset_ms_max.load(std::memory_order_relaxed));
+  });
+  out.put("cluster_name", server.config().cluster_name.get());
+  out.put("node_name", ring.node(server.self()).name);
+  out.put("nodes", ring.nodes().size());
+  out.put("nodes_alive", up);
+  out.put("serving", server.serving() ? 1 : 0);
+  out.put("epoch", ring.epoch());
+  out.put_signed("replication_factor", ring.replication_factor());
+  out.put("write_consistency", server.config().write_consistency.get());
+  out.put("read_consistency", server.config().read_consistency.get());
+  out.put("slots_held", held);
+  out.put("slots_acted", acting);
+  out.put_signed("clock_offset_ms_max", offset);
+  out.metrics("ring");
+}
+
+void hints_section(Lines& out) {
+  std::uint64_t pending = 0, differing = 0;
+  out.each_worker([&](Worker& w) {
+    pending += w.published().hints_pending.load(std::memory_order_relaxed);
+    differing += w.published().slots_differing.load(std::memory_order_relaxed);
+  });
+  out.put("hints_pending", pending);
+  out.put("slots_differing", differing);
+  out.put_signed("hints_max", out.server().config().hints_max);
+}
+
+void store_section(Lines& out) {
+  const Store* store = out.server().store();
+  out.put("store_open", store ? 1 : 0);
+  out.metrics("store");
+  if (!store) return;
+  const StoreStats s = store->stats();
+  out.put("store_writes", s.writes);
+  out.put("store_syncs", s.syncs);
+  out.put("store_last_sync_us", s.last_sync_us);
+  out.put("store_waiting_bytes", s.waiting_bytes);
+  out.put("store_estimated_bytes", s.estimated_bytes);
+  out.put("store_failing", s.failing ? 1 : 0);
+}
+
+void shards_section(Lines& out) {
+  out.metrics("shards");
+}
+void no_lines(Lines&) {}
+
+struct Section {
+  std::string_view name;   // as asked for
+  std::string_view title;  // tools look for these exact words
+  void (*write)(Lines& out);
+  enum class In : std::uint8_t { standard, all, everything } in = In::standard;
+  bool on_ring_only = false;
+};
+// Modules has no lines because there are no modules, Latencystats because none are kept yet.
+constexpr Section sections[] = {
+    {"server", "Server", server_section},
+    {"clients", "Clients", clients_section},
+    {"memory", "Memory", memory_section},
+    {"persistence", "Persistence", persistence_section},
+    {"stats", "Stats", stats_section},
+    {"replication", "Replication", replication_section},
+    {"cpu", "CPU", cpu_section},
+    {"modules", "Modules", no_lines},
+    {"commandstats", "Commandstats", commandstats_section, Section::In::all},
+    {"errorstats", "Errorstats", errorstats_section},
+    {"latencystats", "Latencystats", no_lines, Section::In::all},
+    {"cluster", "Cluster", cluster_section},
+    {"ring", "Ring", ring_section, Section::In::standard, true},
+    {"hints", "Hints", hints_section, Section::In::standard, true},
+    {"store", "Store", store_section},
+    {"shards", "Shards", shards_section},
+    {"keyspace", "Keyspace", keyspace_section},
+};
+
+bool wanted(const Section& section, Args names) {
+  const auto in = [&](Section::In level) { return section.in <= level; };
+  if (names.empty()) return in(Section::In::standard);
+  return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+    if (equals_ignore_case(name, "default")) return in(Section::In::standard);
+    if (equals_ignore_case(name, "all")) return in(Section::In::all);
+    if (equals_ignore_case(name, "everything")) return true;
+    return equals_ignore_case(name, section.name);
+  });
+}
+
+}  // namespace
+
+std::string info_text(Worker& worker, Args names, bool cluster_aware) {
+  Lines out(worker, cluster_aware);
+  for (const Section& section : sections) {
+    if (!wanted(section, names) || (section.on_ring_only && worker.server().alone())) continue;
+    out.section(section.title);
+    section.write(out);
+  }
+  return std::move(out.text);
+}
+
+std::uint64_t used_memory(Server& server) {
+  refresh_allocator();
+  const std::uint64_t allocated = allocator_bytes("stats.allocated");
+  return allocated > 0 ? allocated : record_bytes(server);
+}
+
+void reset_statistics(Worker& worker) {
+  worker.metrics().reset();
+  worker.errors().reset();
+  for (std::size_t i = 0; i < all_commands().size(); ++i) {
+    CommandStats& s = worker.stats(i);
+    for (MetricCell* cell : {&s.calls, &s.usec, &s.rejected, &s.failed}) cell->set(0);
+  }
+}
+
+// ---- ErrorCounts
+
+void ErrorCounts::note(std::string_view reply) {
+  if (reply.starts_with('-')) reply.remove_prefix(1);
+  const std::string_view prefix = reply.substr(0, reply.find_first_of(" \r\n"));
+  const std::lock_guard lock(mutex_);
+  const auto at = counts_.find(prefix);
+  if (at != counts_.end()) {
+    ++at->second;
+  } else if (counts_.size() < prefixes_max) {
+    counts_.emplace(prefix, 1);
+  }
+}
+
+void ErrorCounts::add_to(std::map<std::string, std::uint64_t>& sums) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [prefix, count] : counts_) sums[prefix] += count;
+}
+
+void ErrorCounts::reset() {
+  const std::lock_guard lock(mutex_);
+  counts_.clear();
+}
+
+// ---- InfoSampler
+
+void InfoSampler::sample(Server& server) {
+  Sample now;
+  now.at = server.clock().steady_ms();
+  for (std::size_t i = 0; i < server.shards(); ++i) {
+    const Metrics& m = server.worker(ShardIndex{static_cast<std::uint16_t>(i)}).metrics();
+    now.commands += m.total_commands_processed.get();
+    now.input += m.total_net_input_bytes.get();
+    now.output += m.total_net_output_bytes.get();
+  }
+  const std::uint64_t memory = used_memory(server);
+  const std::lock_guard lock(mutex_);
+  samples_[taken_++ % kept] = now;
+  memory_peak_ = std::max(memory_peak_, memory);
+}
+
+InfoSampler::Rates InfoSampler::rates() const {
+  const std::lock_guard lock(mutex_);
+  if (taken_ < 2) return {};
+  const Sample& last = samples_[(taken_ - 1) % kept];
+  const Sample& first = samples_[taken_ > kept ? taken_ % kept : 0];
+  const double seconds = static_cast<double>(last.at - first.at) / 1000;
+  if (seconds <= 0) return {};
+  // CONFIG RESETSTAT in between makes a number smaller: no rate then, rather than a wrong one.
+  const auto rate = [&](std::uint64_t to, std::uint64_t from) {
+    return to < from ? 0 : static_cast<double>(to - from) / seconds;
+  };
+  return {true, rate(last.commands, first.commands), rate(last.input, first.input) / 1024,
+          rate(last.output, first.output) / 1024};
+}
+
+std::uint64_t InfoSampler::memory_peak(std::uint64_t now) {
+  const std::lock_guard lock(mutex_);
+  memory_peak_ = std::max(memory_peak_, now);
+  return memory_peak_;
+}
+
+}  // namespace gyre

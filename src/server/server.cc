@@ -1,0 +1,625 @@
+#include "server/server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "config/line.h"
+#include "persist/rocks_store.h"
+#include "server/version.h"
+#include "shard/loader.h"
+#include "shard/rows.h"
+
+namespace gyre {
+namespace {
+
+// The clock's bound: a row of the store that lies ahead of every stamp that may have been given
+// out, so that a restart never stamps below them. It runs a second ahead, renewed every half; a
+// start waits until the wall clock is near it, because stamps far ahead are refused by the others.
+constexpr std::string_view clock_bound_row =
+    "\xfe"
+    "c";
+constexpr std::int64_t clock_ahead_ms = 1000;
+constexpr std::int64_t clock_near_ms = 100;
+constexpr std::int64_t clock_wait_ms = 5000;  // how long a start waits for others' clocks
+
+// "FILE:NUMBER: " of the line in the config file that ends with these words; empty when there is
+// none.
+std::string place_of_line(const std::string& file, const std::string& words) {
+  std::ifstream in(file);
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (line.find("cluster-node") == 0 && line.find(words) != std::string::npos)
+      return file + ":" + std::to_string(number) + ": ";
+  }
+  return {};
+}
+
+std::string hex40() {
+  std::string out;
+  char part[17];
+  for (int i = 0; i < 3; ++i) {
+    std::snprintf(part, sizeof part, "%016llx", static_cast<unsigned long long>(random_seed()));
+    out += part;
+  }
+  return out.substr(0, 40);
+}
+
+SyncMode sync_mode(const Config& config) {
+  switch (config.appendfsync.get()) {
+    case choice::AppendFsync::always:
+      return SyncMode::always;
+    case choice::AppendFsync::no:
+      return SyncMode::no;
+    default:
+      return SyncMode::everysec;
+  }
+}
+
+}  // namespace
+
+Server::Server(Config& config) : config_(config), run_id_(hex40()) {}
+Server::~Server() = default;
+
+// ---- start
+
+Result<void> Server::open_ring() {
+  std::vector<NodeInfo> nodes;
+  for (const std::string& line : config_.cluster_node.lines()) {
+    auto node = parse_node_info(std::string_view(line));
+    if (!node)
+      return Error(Errc::config, place_of_line(config_.file(), line) + "cluster-node " + line +
+                                     ": " + std::string(node.error().text()));
+    nodes.push_back(std::move(*node));
+  }
+  if (nodes.empty()) {
+    NodeInfo self;
+    self.name = config_.node_name.get().empty() ? "gyre" : config_.node_name.get();
+    self.host = "127.0.0.1";
+    self.port = static_cast<std::uint16_t>(config_.port.get());
+    self.cluster_client_port = static_cast<std::uint16_t>(config_.cluster_client_port.get());
+    ring_ = std::make_shared<const Ring>(Ring::alone(self));
+    return {};
+  }
+  const std::string name = config_.node_name.get();
+  if (name.empty())
+    return Error(Errc::config,
+                 "with cluster-node lines node-name must say which of them this node is");
+  if (config_.bus_port == 0)
+    return Error(Errc::config, "with cluster-node lines bus-port must be given");
+  auto ring = Ring::build(std::move(nodes), static_cast<int>(config_.replication_factor.get()));
+  if (!ring) return ring.error();
+  ring_ = std::make_shared<const Ring>(std::move(*ring));
+  const auto self = ring_->find(name);
+  if (!self)
+    return Error(Errc::config, "node-name '" + name + "' is on none of the cluster-node lines");
+  self_ = *self;
+  if (ring_->node(self_).bus_port != config_.bus_port) {
+    return Error(Errc::config, "bus-port is " + std::to_string(config_.bus_port.get()) +
+                                   ", but the cluster-node line of " + name + " says " +
+                                   std::to_string(ring_->node(self_).bus_port));
+  }
+  if (ring_->capped()) {
+    LOG_WARNING("replication-factor %lld is more than the ring's nodes: %d replicas are kept",
+                static_cast<long long>(config_.replication_factor.get()),
+                ring_->replication_factor());
+  }
+  if (ring_->nodes().size() > 1) {
+    const std::string path = config_.cluster_secret_file.get();
+    if (path.empty())
+      return Error(Errc::config,
+                   "a ring needs cluster-secret-file: nodes prove to each other that they know it");
+    auto secret = read_secret(path);
+    if (!secret) return secret.error();
+    secret_ = std::move(*secret);
+    // One seed for all tables of the ring, so that SCAN cursors mean the same on every node;
+    // clients do not know the secret it comes from.
+    set_table_seed(hash64(secret_, 0x6779726572696e67u));
+  }
+  return {};
+}
+
+Result<void> Server::open_store() {
+  persist_ = config_.persistence;
+  if (!persist_) return {};
+  RocksStoreOptions options;
+  options.directory = config_.dir.get() + "/store";
+  options.shards = workers_.size();
+  options.sync_mode = sync_mode(config_);
+  auto store = open_rocks_store(options, *this);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+  return {};
+}
+
+Result<void> Server::load() {
+  if (!store_) return {};
+  const std::uint64_t total = store_->stats().estimated_rows;
+  const SteadyMs from = clock_.steady_ms();
+  SteadyMs said = from;
+  for (auto& w : workers_) {
+    Loader loader(*w->space_);
+    RowReader reader(loader);
+    Result<void> bad;
+    const std::string first = slot_row_prefix(w->space_->first_slot());
+    const std::string last = slot_row_prefix(
+        {static_cast<std::uint16_t>(w->space_->first_slot().value + w->space_->slot_count())});
+    auto scanned = store_->scan(first, last, [&](std::string_view key, std::string_view value) {
+      bad = reader.row(key, value);
+      const std::uint64_t rows = loaded_rows.fetch_add(1, std::memory_order_relaxed) + 1;
+      if (rows % 65536 == 0 && clock_.steady_ms() - said > 1000) {
+        said = clock_.steady_ms();
+        LOG_NOTICE("loading: %llu rows of about %llu", static_cast<unsigned long long>(rows),
+                   static_cast<unsigned long long>(total));
+      }
+      return static_cast<bool>(bad) && stop_requests_.load() == 0;
+    });
+    if (!scanned) return scanned;
+    if (!bad) return bad;
+    reader.finish();
+    const std::string hints_first(1, Hints::row_prefix);
+    const std::string hints_last(1, '\xff');
+    scanned =
+        store_->scan(hints_first, hints_last, [&](std::string_view key, std::string_view value) {
+          if (key == clock_bound_row) {
+            Reader in(value);
+            clock_bound_ = static_cast<UnixMs>(in.be64());
+          } else if (key.size() >= 6) {
+            Reader in(key.substr(4, 2));
+            if (w->space_->owns({in.be16()})) bad = w->engine_->hints().load_row(key, value);
+          }
+          return static_cast<bool>(bad);
+        });
+    if (!scanned) return scanned;
+    if (!bad) return bad;
+  }
+  LOG_NOTICE("loaded %llu rows in %lld ms", static_cast<unsigned long long>(loaded_rows.load()),
+             static_cast<long long>(clock_.steady_ms() - from));
+  return {};
+}
+
+void Server::apply_options() {
+  CommandOptions o;
+  o.hash_max_listpack_entries = static_cast<std::size_t>(config_.hash_max_listpack_entries.get());
+  o.hash_max_listpack_value = static_cast<std::size_t>(config_.hash_max_listpack_value.get());
+  o.set_max_intset_entries = static_cast<std::size_t>(config_.set_max_intset_entries.get());
+  o.zset_max_listpack_entries = static_cast<std::size_t>(config_.zset_max_listpack_entries.get());
+  o.zset_max_listpack_value = static_cast<std::size_t>(config_.zset_max_listpack_value.get());
+  o.list_max_listpack_size = config_.list_max_listpack_size;
+  o.proto_max_bulk_len = static_cast<std::size_t>(config_.proto_max_bulk_len.get());
+  const std::lock_guard lock(options_mutex_);
+  command_options_ = o;
+  command_options_version_.fetch_add(1, std::memory_order_release);
+}
+
+CommandOptions Server::command_options() const {
+  const std::lock_guard lock(options_mutex_);
+  return command_options_;
+}
+
+void Server::register_hooks() {
+  for (const Option o : {Option::hash_max_listpack_entries, Option::hash_max_listpack_value,
+                         Option::set_max_intset_entries, Option::zset_max_listpack_entries,
+                         Option::zset_max_listpack_value, Option::list_max_listpack_size,
+                         Option::proto_max_bulk_len}) {
+    config_.on_change(o, [this] { apply_options(); });
+  }
+  config_.on_change(Option::appendfsync, [this] {
+    if (store_) store_->set_sync_mode(sync_mode(config_));
+  });
+  config_.on_change(Option::write_consistency, [this] {
+    // Sureness counts by the configured level.
+    for (auto& w : workers_) {
+      w->post([level = default_levels().write](Worker& worker) {
+        worker.engine_->set_write_level(level);
+      });
+    }
+  });
+  config_.on_change(Option::loglevel,
+                    [this] { log_level(static_cast<LogLevel>(config_.loglevel.get())); });
+}
+
+std::size_t Server::raise_file_limit() {
+  const auto wanted = static_cast<rlim_t>(config_.maxclients.get()) + 64 + 512;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return static_cast<std::size_t>(config_.maxclients.get());
+  if (limit.rlim_cur < wanted) {
+    rlimit raised = limit;
+    raised.rlim_cur = std::min<rlim_t>(wanted, limit.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  if (limit.rlim_cur >= wanted) return static_cast<std::size_t>(config_.maxclients.get());
+  const std::size_t can =
+      limit.rlim_cur > 640 ? static_cast<std::size_t>(limit.rlim_cur) - 576 : 32;
+  LOG_WARNING(
+      "maxclients %lld needs %llu open files, the limit is %llu: at most %zu clients are taken "
+      "(raise it with ulimit -n)",
+      static_cast<long long>(config_.maxclients.get()), static_cast<unsigned long long>(wanted),
+      static_cast<unsigned long long>(limit.rlim_cur), can);
+  config_.maxclients.store(static_cast<std::int64_t>(can));
+  return can;
+}
+
+Levels Server::default_levels() const {
+  Levels levels;
+  Level::parse(config_.write_consistency.get(), levels.write);
+  Level::parse(config_.read_consistency.get(), levels.read);
+  return levels;
+}
+
+HelloFields Server::hello_fields(ShardIndex shard) const {
+  HelloFields own;
+  own.format = wire_format;
+  own.cluster = config_.cluster_name.get();
+  own.node = ring_->node(self_).name;
+  own.shard = shard.value;
+  own.threads = static_cast<std::uint32_t>(workers_.size());
+  own.ring = ring_->describe();
+  return own;
+}
+
+std::string Server::check_peer(const HelloFields& peer) const {
+  const auto index = ring_->find(peer.node);
+  if (!index) return "node '" + peer.node + "' is not in this node's ring";
+  if (*index == self_) return "node '" + peer.node + "' is this node itself";
+  const std::string difference = ring_->describe_difference(peer.ring);
+  return difference.empty() ? std::string() : "the rings differ: " + difference;
+}
+
+Result<void> Server::start() {
+  started_ms_ = clock_.wall_ms();
+  start_steady_ = clock_.steady_ms();
+  LOG_NOTICE("Gyre %s starts, process %d", gyre_version.data(), static_cast<int>(getpid()));
+  for (const auto& note : config_.compat_in_use()) {
+    LOG_WARNING("option %s is accepted without effect: %s", std::string(note.name).c_str(),
+                std::string(note.because).c_str());
+  }
+  ::mkdir(config_.dir.get().c_str(), 0755);
+  if (::access(config_.dir.get().c_str(), W_OK) != 0) {
+    return Error(Errc::config,
+                 "dir " + config_.dir.get() + " cannot be written: " + std::strerror(errno));
+  }
+  if (auto ring = open_ring(); !ring) return ring;
+  raise_file_limit();
+  apply_options();
+  register_hooks();
+  if (auto opened = identity_.open(config_.dir.get(), *ring_, self_, config_.cluster_name.get(),
+                                   config_.persistence);
+      !opened)
+    return opened;
+
+  std::size_t threads = static_cast<std::size_t>(config_.threads.get());
+  if (threads == 0) threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);
+  for (std::size_t i = 0; i < threads; ++i)
+    workers_.push_back(std::make_unique<Worker>(*this, ShardIndex{static_cast<std::uint16_t>(i)}));
+  loading_ = true;
+  if (auto store = open_store(); !store) return store;
+  for (std::size_t i = 0; i < threads; ++i) {
+    // Slot s belongs to thread s * threads / slots.
+    const auto first = static_cast<std::uint16_t>((i * slots_total + threads - 1) / threads);
+    const auto next = ((i + 1) * slots_total + threads - 1) / threads;
+    Worker& w = *workers_[i];
+    w.space_ = std::make_unique<KeySpace>(
+        KeySpaceOptions{.first = {first},
+                        .slots = next - first,
+                        .databases = static_cast<std::size_t>(config_.databases.get()),
+                        .persist = persist_,
+                        .keep_tombstones = ring_->replication_factor() > 1,
+                        .clock_node = identity_.clock_node()});
+    EngineOptions options;
+    options.self = self_;
+    options.shard = {static_cast<std::uint16_t>(i)};
+    options.shards = static_cast<std::uint16_t>(threads);
+    options.persist = persist_;
+    options.write_level = default_levels().write;
+    options.max_skew_ms = config_.max_clock_skew;
+    options.ack_timeout_ms = config_.replica_ack_timeout;
+    options.hints_max = static_cast<std::size_t>(config_.hints_max.get()) / threads + 1;
+    options.hints_age_ms = config_.hints_max_age * 1000;
+    w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock_, w.random_,
+                                         w.command_options_, w.metrics_, w);
+  }
+  if (auto listening = open_listeners(); !listening) return listening;
+  for (auto& w : workers_) threads_.emplace_back([&w] { w->run(); });
+  // Clients hear -LOADING meanwhile; the threads leave their shards alone until they are told
+  // (loaded_).
+  if (auto loaded = load(); !loaded) {
+    request_stop();
+    return loaded;
+  }
+  const bool kept =
+      persist_ && store_ &&
+      (store_->clean_start() || identity_.same_boot() || store_->sync_mode() == SyncMode::always);
+  const bool known = alone() || (identity_.settled() && kept);
+  for (auto& w : workers_) {
+    KeySpace& space = *w->space_;
+    space.clock().see(Version::at_ms(clock_bound_));
+  }
+  Version highest{};
+  for (auto& w : workers_) highest = std::max(highest, w->space_->clock().peek(0));
+  for (auto& w : workers_) {
+    w->space_->clock().see(highest);
+    w->space_->clock().set_started(w->space_->clock().peek(clock_.wall_ms()));
+    w->post([known](Worker& worker) {
+      worker.loaded_ = true;
+      worker.engine_->set_known(known);
+    });
+    if (!alone()) w->post([](Worker& worker) { worker.connect_peers(); });
+  }
+  if (!alone()) {
+    // The bus opens when every thread can take its connections.
+    for (auto& w : workers_) {
+      std::mutex m;
+      std::condition_variable done;
+      bool ready = false;
+      w->post([&](Worker&) {
+        const std::lock_guard lock(m);
+        ready = true;
+        done.notify_one();
+      });
+      std::unique_lock lock(m);
+      done.wait(lock, [&] { return ready; });
+    }
+    std::vector<std::string> hosts;
+    const std::string bus_bind =
+        config_.bus_bind.get().empty() ? config_.bind.get() : config_.bus_bind.get();
+    auto split = split_words(bus_bind);
+    if (split) hosts = *split;
+    Result<void> opened;
+    std::mutex m;
+    std::condition_variable done;
+    bool ready = false;
+    workers_[0]->post([&](Worker&) {
+      opened = bus_listener_->open(hosts, static_cast<std::uint16_t>(config_.bus_port.get()), 128);
+      const std::lock_guard lock(m);
+      ready = true;
+      done.notify_one();
+    });
+    std::unique_lock lock(m);
+    done.wait(lock, [&] { return ready; });
+    if (!opened) {
+      request_stop();
+      return opened;
+    }
+  }
+  loading_ = false;
+  if (alone()) set_serving(true);
+  LOG_NOTICE("%s with %zu thread%s; port %lld%s",
+             alone() ? "ready to accept connections" : "the ring is being joined", workers_.size(),
+             workers_.size() == 1 ? "" : "s", static_cast<long long>(config_.port.get()),
+             persist_ ? "" : "; persistence is off");
+  return {};
+}
+
+Result<void> Server::open_listeners() {
+  Worker& w0 = *workers_[0];
+  const auto accept = [this](bool cluster_aware) {
+    return [this, cluster_aware](int fd, const std::string& address) {
+      if (clients.load() >= static_cast<std::uint64_t>(config_.maxclients.get())) {
+        static const std::string_view text = "-ERR max number of clients reached\r\n";
+        (void)!::write(fd, text.data(), text.size());
+        ::close(fd);
+        workers_[0]->metrics_.rejected_connections.add();
+        return;
+      }
+      const bool loopback = address.starts_with("127.") || address.starts_with("[::1]");
+      if (config_.protected_mode && config_.requirepass.get().empty() && !loopback) {
+        static const std::string_view text =
+            "-DENIED Gyre is running in protected mode because no password is set. Connect from "
+            "the loopback address, or set "
+            "requirepass, or turn protected-mode off.\r\n";
+        (void)!::write(fd, text.data(), text.size());
+        ::close(fd);
+        return;
+      }
+      clients.fetch_add(1);
+      Worker& to = *workers_[next_worker_++ % workers_.size()];
+      to.shard().value == 0 ? to.adopt_client(fd, cluster_aware)
+                            : workers_[0]->send_mail(to.shard(), [fd, cluster_aware](Worker& w) {
+                                w.adopt_client(fd, cluster_aware);
+                              });
+    };
+  };
+  std::vector<std::string> hosts;
+  auto split = split_words(config_.bind.get());
+  if (!split) return Error(Errc::config, "bind " + config_.bind.get() + " cannot be read");
+  hosts = *split;
+  const int backlog = static_cast<int>(config_.tcp_backlog.get());
+  if (config_.port != 0) {
+    listener_ = std::make_unique<Listener>(w0.loop_, accept(false));
+    if (auto r = listener_->open(hosts, static_cast<std::uint16_t>(config_.port.get()), backlog);
+        !r)
+      return r;
+  }
+  if (config_.cluster_client_port != 0) {
+    cluster_listener_ = std::make_unique<Listener>(w0.loop_, accept(true));
+    if (auto r = cluster_listener_->open(
+            hosts, static_cast<std::uint16_t>(config_.cluster_client_port.get()), backlog);
+        !r)
+      return r;
+  }
+  if (!alone()) {
+    bus_listener_ = std::make_unique<Listener>(w0.loop_, [this](int fd, const std::string&) {
+      Worker& to = *workers_[next_bus_++ % workers_.size()];
+      to.shard().value == 0
+          ? to.adopt_bus(fd)
+          : workers_[0]->send_mail(to.shard(), [fd](Worker& w) { w.adopt_bus(fd); });
+    });
+  }
+  w0.loop_.watch_signals([this](int) { request_stop(); });
+  return {};
+}
+
+// ---- running
+
+std::string Server::waiting_for() const {
+  if (!identity_.settled()) return "it waits for " + identity_.waiting_for();
+  return "it waits for its peers' clocks, or for its own to reach the last run's";
+}
+
+void Server::tick(Worker& w) {
+  std::uint64_t memory = 0;
+  for (auto& worker : workers_) memory += worker->published_.memory.load(std::memory_order_relaxed);
+  memory_used.store(memory, std::memory_order_relaxed);
+  if (alone() || loading()) return;
+  const SteadyMs now = clock_.steady_ms();
+  const UnixMs wall = clock_.wall_ms();
+  if (persist_ && serving() && wall + clock_ahead_ms / 2 > clock_bound_) {
+    clock_bound_ = wall + clock_ahead_ms;
+    std::string value;
+    put_be64(value, static_cast<std::uint64_t>(clock_bound_));
+    w.space().rows().put(clock_bound_row, value);
+  }
+  if (identity_.step(w, now)) {
+    const std::uint16_t node = identity_.clock_node();
+    for (auto& worker : workers_) {
+      worker->post([node](Worker& to) {
+        to.space_->clock().set_node(node);
+        to.space_->clock().set_started(to.space_->clock().peek(to.wall_ms()));
+      });
+    }
+  }
+  if (serving()) return;
+  std::size_t up = 1;
+  for (std::size_t i = 0; i < ring_->nodes().size(); ++i)
+    up += w.engine().peer({static_cast<std::uint16_t>(i)}).up;
+  const bool clocks = up >= ring_->nodes().size() / 2 + 1 || now - start_steady_ > clock_wait_ms;
+  const bool near = wall + clock_near_ms >= clock_bound_ || now - start_steady_ > clock_wait_ms;
+  if (identity_.settled() && clocks && near) {
+    set_serving(true);
+    LOG_NOTICE("serving; %zu of %zu nodes are connected", up, ring_->nodes().size());
+  } else if (now - waiting_said_ > 5000) {
+    waiting_said_ = now;
+    LOG_NOTICE("not serving yet: %s", waiting_for().c_str());
+  }
+}
+
+void Server::set_serving(bool on) {
+  serving_ = on;
+  for (auto& w : workers_) w->post([on](Worker& worker) { worker.engine_->set_serving(on); });
+}
+
+bool Server::over_maxmemory() const {
+  const std::int64_t limit = config_.maxmemory;
+  return limit > 0 &&
+         memory_used.load(std::memory_order_relaxed) > static_cast<std::uint64_t>(limit);
+}
+
+// ---- stop
+
+void Server::request_stop() {
+  if (stop_requests_.fetch_add(1) >= 2) std::_Exit(1);
+  const std::lock_guard lock(mutex_);
+  stopped_.notify_all();
+}
+
+int Server::wait() {
+  {
+    std::unique_lock lock(mutex_);
+    stopped_.wait(lock, [this] { return stop_requests_.load() > 0; });
+  }
+  LOG_NOTICE("stopping");
+  for (auto& w : workers_) {
+    w->post([this](Worker& worker) {
+      if (worker.shard().value != 0) return;
+      if (listener_) listener_->close();
+      if (cluster_listener_) cluster_listener_->close();
+      if (bus_listener_) bus_listener_->close();
+    });
+  }
+  for (auto& w : workers_) w->stop();
+  for (auto& t : threads_) t.join();
+  threads_.clear();
+  int code = 0;
+  if (store_) {
+    if (auto closed = store_->flush_and_close(); !closed) {
+      LOG_WARNING("the store could not be closed cleanly: %s",
+                  std::string(closed.error().text()).c_str());
+      code = 1;
+    }
+  }
+  listener_.reset();
+  cluster_listener_.reset();
+  bus_listener_.reset();
+  workers_.clear();
+  LOG_NOTICE("bye");
+  return code;
+}
+
+// ---- barrier
+
+bool Server::barrier_try_own() {
+  bool expected = false;
+  if (!barrier_owned_.compare_exchange_strong(expected, true)) return false;
+  const std::lock_guard lock(barrier_mutex_);
+  barrier_parked_ = 0;
+  return true;
+}
+
+void Server::barrier_park() {
+  std::unique_lock lock(barrier_mutex_);
+  const std::uint64_t generation = barrier_generation_;
+  ++barrier_parked_;
+  barrier_changed_.notify_all();
+  barrier_changed_.wait(lock, [&] { return barrier_generation_ != generation; });
+}
+
+void Server::barrier_wait_parked(std::size_t others) {
+  std::unique_lock lock(barrier_mutex_);
+  barrier_changed_.wait(lock, [&] { return barrier_parked_ + barrier_left_ >= others; });
+}
+
+void Server::barrier_leave() {
+  const std::lock_guard lock(barrier_mutex_);
+  ++barrier_left_;
+  barrier_changed_.notify_all();
+}
+
+void Server::barrier_release() {
+  {
+    const std::lock_guard lock(barrier_mutex_);
+    ++barrier_generation_;
+  }
+  barrier_owned_ = false;
+  barrier_changed_.notify_all();
+}
+
+void Server::wait_all_persisted() {
+  for (int i = 0; i < 100'000; ++i) {
+    const bool all = std::all_of(workers_.begin(), workers_.end(), [](const auto& w) {
+      return w->store_persisted_.load(std::memory_order_acquire) + 1 >=
+                 w->engine_->current_turn() ||
+             w->store_state_.load(std::memory_order_acquire) != 0;
+    });
+    if (all) return;
+    usleep(20);
+  }
+}
+
+// ---- the store's thread
+
+void Server::persisted(ShardIndex shard, std::uint64_t seq) noexcept {
+  workers_[shard.value]->store_persisted(seq);
+}
+void Server::store_failing(ShardIndex shard, const Error& error) noexcept {
+  if (shard.value == 0)
+    LOG_WARNING("the store cannot write: %s; writes are refused until it can",
+                std::string(error.text()).c_str());
+  workers_[shard.value]->store_failing(true);
+}
+void Server::store_recovered(ShardIndex shard) noexcept {
+  if (shard.value == 0) LOG_NOTICE("the store can write again");
+  workers_[shard.value]->store_failing(false);
+}
+
+}  // namespace gyre

@@ -1,0 +1,130 @@
+// HELP of every container but COMMAND and DEBUG: only what is built is listed.
+
+#include <array>
+
+#include "server/session_parts.h"
+
+namespace gyre {
+namespace {
+
+// Lines of "usage|what it does"; a line without usage goes on.
+void help(SessionCall& call, std::string_view text) {
+  Reply& reply = call.reply;
+  const std::size_t mark = reply.deferred();
+  std::size_t lines = 3;
+  reply.simple(to_upper(call.args[0]) +
+               " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const std::size_t bar = line.rfind('|');
+    reply.simple(line.substr(0, bar));
+    reply.simple("    " + std::string(line.substr(bar + 1)));
+    lines += 2;
+  }
+  reply.simple("HELP");
+  reply.simple("    Print this help.");
+  reply.finish_array(mark, lines);
+}
+
+void client(SessionCall& call) {
+  help(call,
+       "GETNAME|Return the name of this connection.\n"
+       "GETREDIR|Return where invalidations are sent: -1, nowhere.\n"
+       "ID|Return the number of this connection.\n"
+       "INFO|Describe this connection.\n"
+       "KILL <ip:port>|Close the connection from this address.\n"
+       "KILL <option> <value> [<option> <value> ...]|Close connections. Options: ID <id>, ADDR "
+       "<ip:port>, LADDR <ip:port>, TYPE <type>, USER <name>, SKIPME (YES|NO).\n"
+       "LIST [TYPE <type> | ID <id> [<id> ...]]|Describe the connections of this node.\n"
+       "NO-EVICT (ON|OFF)|Keep this connection when memory is short.\n"
+       "PAUSE <milliseconds> [WRITE|ALL]|Hold back commands, or those that write.\n"
+       "REPLY (ON|OFF|SKIP)|Choose whether this connection is answered.\n"
+       "SETINFO (LIB-NAME|LIB-VER) <value>|Remember the client library.\n"
+       "SETNAME <name>|Name this connection.\n"
+       "TRACKINGINFO|Tell how this connection is tracked.\n"
+       "UNBLOCK <id> [TIMEOUT|ERROR]|End the blocking command of another connection.\n"
+       "UNPAUSE|End a pause.");
+}
+
+void config(SessionCall& call) {
+  help(call,
+       "GET <pattern> [<pattern> ...]|Return the options that match, and their values.\n"
+       "RESETSTAT|Set the statistics of INFO to zero.\n"
+       "REWRITE|Write the options back to the configuration file.\n"
+       "SET <option> <value> [<option> <value> ...]|Change options.");
+}
+
+void module(SessionCall& call) {
+  help(call, "LIST|List the loaded modules: there are none.");
+}
+
+void memory(SessionCall& call) {
+  help(call, "USAGE <key> [SAMPLES <count>]|Return the bytes that a key takes.");
+}
+
+void slowlog(SessionCall& call) {
+  help(call,
+       "GET [<count>]|Return the newest entries (10 unless told, -1 for all): number, time, "
+       "microseconds, arguments, client address, client name.\n"
+       "LEN|Return how many entries there are.\n"
+       "RESET|Remove all entries.");
+}
+
+void latency(SessionCall& call) {
+  help(call,
+       "HISTORY <event>|Return the samples of an event.\n"
+       "LATEST|Return the last sample of every event.\n"
+       "RESET [<event> ...]|Forget samples.");
+}
+
+void function(SessionCall& call) {
+  help(call,
+       "FLUSH [ASYNC|SYNC]|Remove all functions: there are none.\n"
+       "LIST [LIBRARYNAME <pattern>] [WITHCODE]|List the functions: there are none.");
+}
+
+void cluster(SessionCall& call) {
+  if (!call.connection.cluster_aware) {
+    return call.reply.error("This instance has cluster support disabled");
+  }
+  help(call,
+       "COUNTKEYSINSLOT <slot>|Return how many keys of the slot are on this node.\n"
+       "GETKEYSINSLOT <slot> <count>|Return keys of the slot that are on this node.\n"
+       "INFO|Return figures about the cluster.\n"
+       "KEYSLOT <key>|Return the slot of a key.\n"
+       "MYID|Return this node's id.\n"
+       "NODES|Return the nodes, one per line.\n"
+       "SHARDS|Return the nodes and their slots.\n"
+       "SLOTS|Return the slots and their nodes.");
+}
+
+void gyre(SessionCall& call) {
+  help(call,
+       "CONSISTENCY [READ <level>] [WRITE <level>]|Set this connection's levels (one, quorum, all, "
+       "a number), or return them.\n"
+       "LOCAL <command> [<arg> ...]|Read from this node's replica alone.\n"
+       "NODES|Return the nodes of the ring.\n"
+       "REPLICAS <key>|Return the names of a key's replicas, primary first.\n"
+       "STATUS|Return the state of the ring in numbers.");
+}
+
+constexpr auto rows = std::to_array<SessionRow>({
+    {"CLIENT|HELP", client},
+    {"CONFIG|HELP", config},
+    {"MODULE|HELP", module},
+    {"MEMORY|HELP", memory},
+    {"SLOWLOG|HELP", slowlog},
+    {"LATENCY|HELP", latency},
+    {"FUNCTION|HELP", function},
+    {"CLUSTER|HELP", cluster},
+    {"GYRE|HELP", gyre},
+});
+
+}  // namespace
+
+std::span<const SessionRow> help_handlers() {
+  return rows;
+}
+
+}  // namespace gyre

@@ -1,0 +1,108 @@
+// What the session_*.cc files share: their rows for the table, and asking other threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/numbers.h"
+#include "server/session.h"
+
+namespace gyre {
+
+struct SessionRow {
+  std::string_view name;  // as in commands/session.cc
+  SessionHandler run;
+};
+std::span<const SessionRow> connection_handlers();  // session_connection.cc
+std::span<const SessionRow> client_handlers();      // session_client.cc
+std::span<const SessionRow> server_handlers();      // session_server.cc
+std::span<const SessionRow> debug_handlers();       // session_debug.cc
+std::span<const SessionRow> walk_handlers();        // session_walk.cc
+std::span<const SessionRow> cluster_handlers();     // session_cluster.cc
+std::span<const SessionRow> gyre_handlers();        // session_gyre.cc
+std::span<const SessionRow> help_handlers();        // session_help.cc
+
+inline bool is_word(std::string_view arg, std::string_view word) {
+  return equals_ignore_case(arg, word);
+}
+
+// The client is on this machine.
+bool is_local(const Connection& connection);
+
+// The number, or nothing after an error was answered (default: not an integer).
+std::optional<std::int64_t> int_of(SessionCall& call, std::size_t i, const char* error = nullptr);
+
+// AUTH and HELLO AUTH: whether this name and password open the door; counts refusals.
+bool accept_password(SessionCall& call, std::string_view user, std::string_view password);
+
+// CLIENT SETNAME and HELLO SETNAME; answers the error and false when the name is not fit.
+bool set_client_name(SessionCall& call, std::string_view name);
+
+// Writes a reply that is not yet due: at once, or by finish_later() when threads had to be asked.
+using Answer = std::function<void(Reply&)>;
+
+// Inside EXEC replies cannot come later: true, and the refusal on its way, for a handler that needs
+// to. It must not begin then, because nobody would hear of what it did.
+inline bool refused_inline(SessionCall& call) {
+  if (call.inline_only) call.later();
+  return call.inline_only;
+}
+
+// Runs ask(worker) on the thread of `shard`, then answer(result, reply) on this one. What both take
+// with them must own its bytes: the command's arguments are gone by then.
+template <class T>
+void ask_worker(SessionCall& call, ShardIndex shard, std::function<T(Worker&)> ask,
+                std::function<void(T&&, Reply&)> answer) {
+  Worker& home = call.worker;
+  if (shard == home.shard()) return answer(ask(home), call.reply);
+  if (refused_inline(call)) return;
+  const std::uint64_t place = call.later();
+  home.send_mail(shard, [=, to = home.shard(), client = call.connection.id,
+                         protocol = call.reply.protocol()](Worker& there) {
+    auto result = std::make_shared<T>(ask(there));
+    there.send_mail(to, [=](Worker& back) {
+      std::string out;
+      Reply reply(out, protocol);
+      answer(std::move(*result), reply);
+      finish_later(back, client, place, std::move(out));
+    });
+  });
+}
+
+// The same of all threads of the node: answer(results by shard, reply).
+template <class T>
+void ask_workers(SessionCall& call, std::function<T(Worker&)> ask,
+                 std::function<void(std::vector<T>&&, Reply&)> answer) {
+  Worker& home = call.worker;
+  const std::size_t n = call.server().shards();
+  if (n > 1 && refused_inline(call)) return;
+  auto results = std::make_shared<std::vector<T>>(n);  // touched by this thread alone
+  (*results)[home.shard().value] = ask(home);
+  if (n == 1) return answer(std::move(*results), call.reply);
+  const std::uint64_t place = call.later();
+  auto left = std::make_shared<std::size_t>(n - 1);
+  for (std::size_t i = 0; i < n; ++i) {
+    const ShardIndex shard{static_cast<std::uint16_t>(i)};
+    if (shard == home.shard()) continue;
+    home.send_mail(shard, [=, to = home.shard(), client = call.connection.id,
+                           protocol = call.reply.protocol()](Worker& there) {
+      auto result = std::make_shared<T>(ask(there));
+      there.send_mail(to, [=](Worker& back) {
+        (*results)[shard.value] = std::move(*result);
+        if (--*left > 0) return;
+        std::string out;
+        Reply reply(out, protocol);
+        answer(std::move(*results), reply);
+        finish_later(back, client, place, std::move(out));
+      });
+    });
+  }
+}
+
+}  // namespace gyre

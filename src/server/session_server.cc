@@ -1,0 +1,206 @@
+// CONFIG, INFO, COMMAND, SHUTDOWN, SLOWLOG and the small ones: the node as a server.
+
+#include <array>
+#include <limits>
+
+#include "commands/command_command.h"
+#include "server/session_parts.h"
+
+namespace gyre {
+namespace {
+
+void config_get(SessionCall& call) {
+  const auto pairs = call.server().config().get(call.args.subspan(2));
+  call.reply.map(pairs.size());
+  for (const auto& [name, value] : pairs) {
+    call.reply.bulk(name);
+    call.reply.bulk(value);
+  }
+}
+
+void config_set(SessionCall& call) {
+  const Args args = call.args.subspan(2);
+  if (args.size() % 2 != 0) return call.reply.error(Errc::syntax);
+  std::vector<std::pair<std::string_view, std::string_view>> pairs;
+  for (std::size_t i = 0; i < args.size(); i += 2) pairs.emplace_back(args[i], args[i + 1]);
+  const auto set = call.server().config().set(pairs, is_local(call.connection));
+  set ? call.reply.ok() : call.reply.error(set.error());
+}
+
+void config_rewrite(SessionCall& call) {
+  const auto written = call.server().config().rewrite();
+  written ? call.reply.ok() : call.reply.error(written.error());
+}
+
+// Each thread sets its own numbers back: they have one writer.
+void config_resetstat(SessionCall& call) {
+  const std::function<bool(Worker&)> ask = [](Worker& w) {
+    reset_statistics(w);
+    return true;
+  };
+  ask_workers<bool>(call, ask, [](std::vector<bool>&&, Reply& reply) { reply.ok(); });
+}
+
+void info(SessionCall& call) {
+  call.reply.verbatim("txt",
+                      info_text(call.worker, call.args.subspan(1), call.connection.cluster_aware));
+}
+
+void command(SessionCall& call) {
+  command_reply(call.args, call.reply);
+}
+
+// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT. All end alike: what was acknowledged is stored
+// already, and there is nobody to wait for. Only a refusal is answered.
+void shutdown(SessionCall& call) {
+  bool save = false, nosave = false, other = false, abort = false;
+  for (const std::string_view word : call.args.subspan(1)) {
+    if (is_word(word, "save")) {
+      save = true;
+    } else if (is_word(word, "nosave")) {
+      nosave = true;
+    } else if (is_word(word, "now") || is_word(word, "force")) {
+      other = true;
+    } else if (is_word(word, "abort")) {
+      abort = true;
+    } else {
+      return call.reply.error(Errc::syntax);
+    }
+  }
+  if ((save && nosave) || (abort && (save || nosave || other))) {
+    return call.reply.error(Errc::syntax);
+  }
+  if (abort) return call.reply.error("No shutdown in progress.");
+  // A second request would end the process at once; that is for signals, not for two clients.
+  if (!call.server().stopping()) call.server().request_stop();
+}
+
+void swapdb(SessionCall& call) {
+  const auto first = int_of(call, 1, "invalid first DB index");
+  if (!first) return;
+  const auto second = int_of(call, 2, "invalid second DB index");
+  if (!second) return;
+  const std::int64_t databases = call.server().config().databases;
+  if (*first < 0 || *first >= databases || *second < 0 || *second >= databases) {
+    return call.reply.error("DB index is out of range");
+  }
+  if (*first == *second) return call.reply.ok();
+  call.reply.error("SWAPDB of two different databases is not built yet");
+}
+
+// When data was last forced to the disk; before that, when the node began with what it had read.
+void lastsave(SessionCall& call) {
+  const Store* store = call.server().store();
+  const UnixMs synced = store ? store->stats().last_sync_ms : 0;
+  call.reply.integer((synced > 0 ? synced : call.server().started_ms()) / 1000);
+}
+
+// Nodes of a ring are equals: each is a master without replicas to Redis' eyes.
+void role(SessionCall& call) {
+  call.reply.array(3);
+  call.reply.bulk("master");
+  call.reply.integer(0);
+  call.reply.array(0);
+}
+
+void empty_array(SessionCall& call) {
+  call.reply.array(0);
+}
+
+// There are no functions to remove.
+void function_flush(SessionCall& call) {
+  const Args args = call.args;
+  if (args.size() > 3 ||
+      (args.size() == 3 && !is_word(args[2], "sync") && !is_word(args[2], "async"))) {
+    return call.reply.error("FUNCTION FLUSH only supports SYNC|ASYNC option");
+  }
+  call.reply.ok();
+}
+
+void function_list(SessionCall& call) {
+  const Args args = call.args;
+  for (std::size_t i = 2; i < args.size(); ++i) {
+    if (is_word(args[i], "withcode")) continue;
+    if (!is_word(args[i], "libraryname")) {
+      return call.reply.error("Unknown argument " + std::string(args[i]));
+    }
+    if (++i == args.size()) return call.reply.error("library name argument was not given");
+  }
+  call.reply.array(0);
+}
+
+// SLOWLOG GET [count]: -1 for all.
+void slowlog_get(SessionCall& call) {
+  std::size_t count = 10;
+  if (call.args.size() > 3) return call.reply.error(Errc::syntax);
+  if (call.args.size() == 3) {
+    const auto n = parse_int(call.args[2]);
+    if (!n || *n < -1) return call.reply.error("count should be greater than or equal to -1");
+    count = *n < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(*n);
+  }
+  const auto entries = call.server().slow_log.newest(count);
+  Reply& reply = call.reply;
+  reply.array(entries.size());
+  for (const SlowEntry& e : entries) {
+    reply.array(6);
+    reply.integer(static_cast<std::int64_t>(e.id));
+    reply.integer(e.at_ms / 1000);
+    reply.integer(e.us);
+    reply.array(e.args.size());
+    for (const std::string& arg : e.args) reply.bulk(arg);
+    reply.bulk(e.address);
+    reply.bulk(e.name);
+  }
+}
+
+void slowlog_len(SessionCall& call) {
+  call.reply.integer(static_cast<std::int64_t>(call.server().slow_log.size()));
+}
+
+void slowlog_reset(SessionCall& call) {
+  call.server().slow_log.clear();
+  call.reply.ok();
+}
+
+// No latency events are recorded yet, whatever latency-monitor-threshold says: none to show or
+// forget.
+void latency_reset(SessionCall& call) {
+  call.reply.integer(0);
+}
+
+constexpr auto rows = std::to_array<SessionRow>({
+    {"CONFIG|GET", config_get},
+    {"CONFIG|SET", config_set},
+    {"CONFIG|REWRITE", config_rewrite},
+    {"CONFIG|RESETSTAT", config_resetstat},
+    {"INFO", info},
+    {"COMMAND", command},
+    {"COMMAND|COUNT", command},
+    {"COMMAND|DOCS", command},
+    {"COMMAND|GETKEYS", command},
+    {"COMMAND|GETKEYSANDFLAGS", command},
+    {"COMMAND|INFO", command},
+    {"COMMAND|LIST", command},
+    {"COMMAND|HELP", command},
+    {"SHUTDOWN", shutdown},
+    {"SWAPDB", swapdb},
+    {"LASTSAVE", lastsave},
+    {"ROLE", role},
+    {"MODULE|LIST", empty_array},
+    {"FUNCTION|FLUSH", function_flush},
+    {"FUNCTION|LIST", function_list},
+    {"SLOWLOG|GET", slowlog_get},
+    {"SLOWLOG|LEN", slowlog_len},
+    {"SLOWLOG|RESET", slowlog_reset},
+    {"LATENCY|LATEST", empty_array},
+    {"LATENCY|HISTORY", empty_array},
+    {"LATENCY|RESET", latency_reset},
+});
+
+}  // namespace
+
+std::span<const SessionRow> server_handlers() {
+  return rows;
+}
+
+}  // namespace gyre

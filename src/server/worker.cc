@@ -1,0 +1,666 @@
+#include "server/worker.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/ticks.h"
+#include "commands/table.h"
+#include "ring/slot.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "shard/walk.h"
+
+namespace gyre {
+namespace {
+
+constexpr std::size_t arena_bytes = std::size_t{2} << 20;
+constexpr std::size_t piece_bytes = std::size_t{32} << 10;
+constexpr std::size_t ops_per_turn = 8192;
+constexpr std::uint64_t tick_ms = 20;
+constexpr std::int64_t heartbeat_ms = 100;
+constexpr std::int64_t answer_within_ms = 10;
+constexpr std::size_t answers_kept = std::size_t{16} << 20;  // for a peer that no link leads to now
+
+}  // namespace
+
+KeySpace& Worker::Spaces::of(Slot slot) {
+  if (worker_.space_->owns(slot)) return *worker_.space_;
+  // Only while a barrier holds the other threads.
+  return worker_.server_.worker(worker_.server_.shard_of(slot)).space();
+}
+
+Worker::Worker(Server& server, ShardIndex shard)
+    : server_(server),
+      shard_(shard),
+      command_stats_(all_commands().size()),
+      random_(random_seed()),
+      spaces_(*this),
+      arena_(std::make_unique<char[]>(arena_bytes)),
+      ticker_(loop_) {
+  missing_subcommand_.resize(all_commands().size());
+  for (const CommandSpec* row : all_commands()) {
+    const std::size_t bar = row->name.find('|');
+    if (bar == std::string_view::npos) continue;
+    if (const CommandSpec* container = find_command(row->name.substr(0, bar))) {
+      // Called without its subcommand some containers answer (COMMAND); those have a handler of
+      // their own.
+      missing_subcommand_[command_index(*container)] =
+          session_handler(*container) == nullptr && !container->run;
+    }
+  }
+  // Timers run before the poll, which may sleep: what they made leaves first.
+  loop_.before_poll = [this] {
+    if (timer_ran_) {
+      timer_ran_ = false;
+      end_turn();
+    }
+    alive_at_ = now_ms();
+  };
+  loop_.after_poll = [this] { after_poll(); };
+  loop_.on_wakeup = [] {};
+}
+
+Worker::~Worker() = default;
+
+UnixMs Worker::wall_ms() const {
+  return server_.clock().wall_ms();
+}
+SteadyMs Worker::now_ms() const {
+  return server_.clock().steady_ms();
+}
+
+void Worker::run() {
+  last_tick_ = alive_at_ = now_ms();
+  ticker_.start(tick_ms, tick_ms, [this] {
+    timer_ran_ = true;
+    tick();
+  });
+  loop_.run();
+  // What was accepted is finished: rows that wait go to the store before it closes.
+  run_turn_ops();
+  end_turn();
+  server_.barrier_leave();
+  for (auto& [id, c] : connections_) c->close();
+  connections_.clear();
+  for (Link& l : links_) l.link.reset();
+  bus_.reset();
+}
+
+void Worker::stop() {
+  post([](Worker& w) { w.loop_.stop(); });
+}
+
+// ---- mail
+
+void Worker::post(std::function<void(Worker&)> task) {
+  std::vector<Task> one;
+  one.push_back(std::move(task));
+  mailbox_.send(std::move(one));
+  loop_.post_wakeup();
+}
+
+void Worker::send_mail(ShardIndex to, Task task) {
+  if (to == shard_) return task(*this);
+  outgoing_.resize(server_.shards());
+  outgoing_[to.value].push_back(std::move(task));
+}
+
+void Worker::flush_mail() {
+  for (std::size_t i = 0; i < outgoing_.size(); ++i) {
+    if (outgoing_[i].empty()) continue;
+    Worker& to = server_.worker({static_cast<std::uint16_t>(i)});
+    std::vector<Task> batch;
+    batch.swap(outgoing_[i]);
+    if (to.mailbox_.send(std::move(batch))) to.loop_.post_wakeup();
+  }
+}
+
+void Worker::refresh_command_options() {
+  const std::uint64_t version = server_.command_options_version();
+  if (version == command_options_version_) return;
+  command_options_ = server_.command_options();
+  command_options_version_ = version;
+}
+
+void Worker::take_mail() {
+  refresh_command_options();
+  for (Task& task : mailbox_.take()) task(*this);
+}
+
+void Worker::store_persisted(std::uint64_t turn) {
+  store_persisted_.store(turn, std::memory_order_release);
+  loop_.post_wakeup();
+}
+
+void Worker::store_failing(bool failing) {
+  store_state_.store(failing ? 1 : 0, std::memory_order_release);
+  loop_.post_wakeup();
+}
+
+bool Worker::congested() const {
+  if (server_.store() && server_.persist() && server_.store()->congested(shard_)) return true;
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    if (server_.worker({static_cast<std::uint16_t>(i)}).mailbox_.waiting() > Mailbox::limit)
+      return true;
+  }
+  return false;
+}
+
+// ---- clients
+
+void Worker::adopt_client(int fd, bool cluster_aware) {
+  const std::uint64_t id = server_.next_client_id.fetch_add(1);
+  auto c = std::make_unique<Connection>(*this, id, cluster_aware);
+  if (auto adopted = c->adopt(loop_, fd); !adopted) {
+    server_.clients.fetch_sub(1);
+    return;
+  }
+  Config& config = server_.config();
+  if (const std::int64_t s = config.tcp_keepalive; s > 0)
+    c->set_keepalive(static_cast<unsigned>(s));
+  c->authenticated = config.requirepass.get().empty();
+  c->parser().set_authenticated(c->authenticated);
+  // On a ring a value travels in one batch between nodes, which is bounded at 256 MiB.
+  const auto bulk = static_cast<std::size_t>(config.proto_max_bulk_len.get());
+  c->parser().set_max_bulk(server_.alone() ? bulk : std::min(bulk, std::size_t{128} << 20));
+  c->levels = server_.default_levels();
+  c->created_ms = c->active_ms = now_ms();
+  metrics_.total_connections_received.add();
+  c->read_start();
+  connections_.emplace(id, std::move(c));
+}
+
+Connection* Worker::find(std::uint64_t id) {
+  const auto at = connections_.find(id);
+  return at == connections_.end() ? nullptr : at->second.get();
+}
+
+void Worker::closed(Connection& c) {
+  const auto at = connections_.find(c.id);
+  if (at == connections_.end()) return;
+  c.close();
+  server_.clients.fetch_sub(1);
+  graveyard_.push_back(std::move(at->second));
+  connections_.erase(at);
+}
+
+void Worker::free_closed() {
+  if (graveyard_.empty()) return;
+  for (const auto& dead : graveyard_) {
+    std::erase_if(turn_ops_, [&](const TurnOp& op) { return op.connection == dead.get(); });
+  }
+  graveyard_.clear();
+}
+
+void Worker::mark_dirty(Connection& c) {
+  if (c.dirty) return;
+  c.dirty = true;
+  dirty_.push_back(c.id);
+}
+
+std::span<char> Worker::arena_piece() {
+  if (arena_at_ + piece_bytes > arena_bytes) run_commands_now();
+  return {arena_.get() + arena_at_, piece_bytes};
+}
+
+void Worker::arena_used(const char* end) {
+  const auto at = static_cast<std::size_t>(end - arena_.get());
+  arena_at_ = std::max(arena_at_, (at + 63) & ~std::size_t{63});
+}
+
+void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_count) {
+  const Args args(turn_args_.data() + first_arg, arg_count);
+  TurnOp op{.connection = &c,
+            .first = static_cast<std::uint32_t>(first_arg),
+            .count = static_cast<std::uint32_t>(arg_count),
+            .spec = find_command(args),
+            .hash = 0,
+            .slot = {},
+            .keyed = false};
+  if (op.spec && op.spec->keys.first == 1 && arg_count > 1 && op.spec->run) {
+    op.keyed = true;
+    op.slot = key_slot(args[1]);
+    op.hash = key_hash(args[1]);
+    if (loaded_ && space_->owns(op.slot)) space_->prefetch_group(op.slot, c.db, op.hash);
+  }
+  turn_ops_.push_back(op);
+  ++c.in_turn;
+  if (turn_ops_.size() >= ops_per_turn) run_commands_now();
+}
+
+void Worker::run_commands_now() {
+  if (running_ops_) return;
+  run_turn_ops();
+}
+
+void Worker::run_turn_ops() {
+  if (turn_ops_.empty()) {
+    arena_at_ = 0;
+    return;
+  }
+  running_ops_ = true;
+  refresh_command_options();
+  constexpr std::size_t ahead = 12;
+  std::vector<TurnOp> ops;
+  ops.swap(turn_ops_);
+  std::vector<std::string_view> args;
+  args.swap(turn_args_);
+  const auto prefetch = [&](std::size_t i) {
+    if (loaded_ && i < ops.size() && ops[i].keyed && space_->owns(ops[i].slot)) {
+      space_->prefetch_node(ops[i].slot, ops[i].connection->db, ops[i].hash);
+    }
+  };
+  for (std::size_t i = 0; i < ahead; ++i) prefetch(i);
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    prefetch(i + ahead);
+    TurnOp& op = ops[i];
+    if (!op.connection->is_open() || op.connection->closing) continue;
+    dispatch(*op.connection, op.spec, Args(args.data() + op.first, op.count), op.slot, op.hash,
+             op.keyed);
+  }
+  for (const TurnOp& op : ops) {
+    op.connection->in_turn = 0;
+    op.connection->turn_over();
+  }
+  ops.clear();
+  args.clear();
+  turn_ops_.swap(ops);
+  turn_args_.swap(args);
+  arena_at_ = 0;
+  running_ops_ = false;
+}
+
+// ---- the turn
+
+void Worker::after_poll() {
+  turn_started_us_ = server_.clock().steady_us();
+  // The poll ends with the next tick at the latest. If it did not, this process stood still
+  // (paused, starved), and others may have acted for its slots: known before any command runs.
+  const SteadyMs now = turn_started_us_ / 1000;
+  if (loaded_ &&
+      now - alive_at_ > static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min) {
+    engine_->stood_still();
+    for (Link& l : links_) l.watch.excuse(now - alive_at_);
+  }
+  run_turn_ops();
+  take_mail();
+  end_turn();
+  const auto us = static_cast<std::uint64_t>(server_.clock().steady_us() - turn_started_us_);
+  metrics_.loop_turn_us_max.raise(us);
+}
+
+void Worker::end_turn() {
+  if (loaded_) {
+    engine_->store_failing(store_state_.load(std::memory_order_acquire) != 0);
+    const std::uint64_t persisted = store_persisted_.load(std::memory_order_acquire);
+    if (persisted > seen_persisted_) {
+      seen_persisted_ = persisted;
+      engine_->persisted(persisted);
+    }
+    engine_->end_turn();
+    flush_peers();
+  }
+  flush_mail();
+  const std::uint64_t durable = loaded_ ? engine_->persisted_turn() : 0;
+  // Clients that wait for a gate are looked at when the gate may have opened.
+  std::vector<std::uint64_t> ids;
+  ids.swap(dirty_);
+  if (durable != gate_seen_) {
+    gate_seen_ = durable;
+    ids.insert(ids.end(), gated_.begin(), gated_.end());
+    gated_.clear();
+  }
+  for (const std::uint64_t id : ids) {
+    Connection* c = find(id);
+    if (!c) continue;
+    c->dirty = false;
+    c->flush(durable);
+    if (!c->line_empty()) gated_.push_back(id);
+  }
+  if (loaded_) publish();
+  free_closed();
+}
+
+void Worker::publish() {
+  for (std::size_t db = 0; db < space_->databases(); ++db) {
+    const DbCounts& counts = space_->counts({static_cast<std::uint8_t>(db)});
+    auto& out = published_.dbs[db];
+    if (out.keys.load(std::memory_order_relaxed) != counts.keys)
+      out.keys.store(counts.keys, std::memory_order_relaxed);
+    if (out.expires.load(std::memory_order_relaxed) != counts.expires)
+      out.expires.store(counts.expires, std::memory_order_relaxed);
+    if (out.tombstones.load(std::memory_order_relaxed) != counts.tombstones)
+      out.tombstones.store(counts.tombstones, std::memory_order_relaxed);
+  }
+  published_.memory.store(space_->memory_used(), std::memory_order_relaxed);
+  published_.hints_pending.store(engine_->hints().pending(), std::memory_order_relaxed);
+}
+
+void Worker::tick() {
+  const SteadyMs now = now_ms();
+  const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(tick_ms);
+  last_tick_ = now;
+  if (gap > 30) {
+    for (Link& l : links_) l.watch.excuse(gap);
+    if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
+  }
+  if (loaded_) {
+    engine_->set_active_expire(server_.active_expire);
+    engine_->tick(0);
+  }
+  for (std::size_t i = 0; i < links_.size(); ++i) {
+    Link& l = links_[i];
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (!l.link || !l.link->up()) continue;
+    if (l.watch.overdue(now)) {
+      LOG_NOTICE("%s is silent for more than %lld ms; its commands go elsewhere",
+                 server_.ring().node(peer).name.c_str(),
+                 static_cast<long long>(l.watch.give_up_ms()));
+      l.link->break_link("silent");
+      continue;
+    }
+    if (now - l.last_sent > heartbeat_ms) send_batch(peer, {});
+  }
+  published_.clients.store(connections_.size(), std::memory_order_relaxed);
+  if (loaded_ && !server_.alone()) {
+    // It looks at every slot: five times a second is often enough.
+    if (++ticks_ % 10 == 0)
+      published_.slots_differing.store(engine_->slots_differing(), std::memory_order_relaxed);
+    std::uint64_t up = 0;
+    std::int64_t offset = 0;
+    for (std::size_t i = 0; i < links_.size(); ++i) {
+      const auto& view = engine_->peer({static_cast<std::uint16_t>(i)});
+      if (!view.up || !view.serving) continue;
+      if (i < 64) up |= std::uint64_t{1} << i;
+      offset = std::max(offset, std::abs(view.offset_ms));
+    }
+    published_.peers_up_bits.store(up, std::memory_order_relaxed);
+    published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
+  }
+  if (shard_.value == 0) {
+    if (loaded_) server_.tick(*this);
+    server_.sampler.sample(server_);
+  }
+  if (now - last_client_check_ > 1000) {
+    last_client_check_ = now;
+    check_clients();
+  }
+  if (!paused_.empty() && !congested()) {
+    std::vector<std::uint64_t> ids;
+    ids.swap(paused_);
+    for (const std::uint64_t id : ids) {
+      if (Connection* c = find(id); c && !c->closing && !c->suspended()) c->read_start();
+    }
+  }
+  const std::int64_t paused_until = server_.pause_clients_until.load(std::memory_order_relaxed);
+  if (!client_paused_.empty() && wall_ms() >= paused_until) {
+    std::vector<std::uint64_t> ids;
+    ids.swap(client_paused_);
+    for (const std::uint64_t id : ids) {
+      if (Connection* c = find(id)) c->resume();
+    }
+  }
+}
+
+// Time-outs and output limits.
+void Worker::check_clients() {
+  Config& config = server_.config();
+  const std::int64_t timeout = config.timeout.get() * 1000;
+  const auto limits = config.buffer_limits();
+  const auto& normal = limits[static_cast<std::size_t>(ClientClass::normal)];
+  const SteadyMs now = now_ms();
+  std::vector<Connection*> out;
+  for (auto& [id, c] : connections_) {
+    if (timeout > 0 && now - c->active_ms > timeout && c->line_empty()) out.push_back(c.get());
+    const std::size_t bytes = c->output_bytes();
+    const bool hard = normal.hard_bytes > 0 && bytes > static_cast<std::size_t>(normal.hard_bytes);
+    const bool soft = normal.soft_bytes > 0 && bytes > static_cast<std::size_t>(normal.soft_bytes);
+    if (!soft) c->soft_limit_since = 0;
+    if (soft && c->soft_limit_since == 0) c->soft_limit_since = now;
+    if (hard || (soft && now - c->soft_limit_since > normal.soft_seconds * 1000)) {
+      metrics_.client_output_buffer_limit_disconnections.add();
+      LOG_WARNING("client %s is closed: its output passed client-output-buffer-limit",
+                  c->peer_address().c_str());
+      out.push_back(c.get());
+    }
+  }
+  for (Connection* c : out) closed(*c);
+}
+
+// ---- peers
+
+BatchHeader Worker::header(bool answers) const {
+  BatchHeader h;
+  h.epoch = server_.ring().epoch();
+  h.ring_hash = server_.ring().content_hash();
+  h.wall_ms = server_.clock().wall_ms();
+  h.incarnation = server_.identity_incarnation();
+  h.threads = static_cast<std::uint16_t>(server_.shards());
+  h.serving = server_.serving();
+  h.answers = answers;
+  return h;
+}
+
+void Worker::connect_peers() {
+  const Ring& ring = server_.ring();
+  Config& config = server_.config();
+  const LinkWatch watch(config.peer_timeout_min, config.peer_timeout_max);
+  links_.reserve(ring.nodes().size());
+  for (std::size_t i = 0; i < ring.nodes().size(); ++i)
+    links_.push_back(Link{.link = nullptr, .watch = watch, .answering = {}, .sent_wall = {}});
+  const HelloFields own = server_.hello_fields(shard_);
+  BusServer::Options options;
+  options.secret = server_.secret();
+  options.own = own;
+  options.check_peer = [this](const HelloFields& peer) { return server_.check_peer(peer); };
+  bus_ = std::make_unique<BusServer>(loop_, std::move(options));
+  bus_->on_batch = [this](BusConnection& c, std::string_view batch) { on_bus_batch(c, batch); };
+  bus_->on_closed = [this](BusConnection& c, const std::string& why) {
+    if (c.authenticated()) {
+      LOG_VERBOSE("the bus connection of %s ended: %s", c.peer().node.c_str(), why.c_str());
+      const NodeIndex peer = peer_of(c);
+      for (std::size_t i = 0; i < server_.shards(); ++i) {
+        send_mail({static_cast<std::uint16_t>(i)},
+                  [peer](Worker& w) { w.engine_->peer_doubts(peer); });
+      }
+    }
+    for (Link& l : links_) std::erase(l.answering, &c);
+  };
+  for (std::size_t i = 0; i < ring.nodes().size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer == server_.self()) continue;
+    PeerLink::Options link_options;
+    link_options.secret = server_.secret();
+    link_options.own = own;
+    link_options.expected_node = ring.node(peer).name;
+    links_[i].link = std::make_unique<PeerLink>(loop_, std::move(link_options));
+    PeerLink& link = *links_[i].link;
+    link.on_up = [this, peer](const AnswererInfo& info) {
+      LOG_NOTICE("connected to %s", server_.ring().node(peer).name.c_str());
+      Link& l = links_[peer.value];
+      l.watch.reset();
+      l.sent_wall.clear();
+      engine_->peer_up(peer, static_cast<std::uint16_t>(info.threads));
+      send_batch(peer, {});
+    };
+    link.on_down = [this, peer](const std::string& why) {
+      LOG_NOTICE("lost %s: %s", server_.ring().node(peer).name.c_str(), why.c_str());
+      metrics_.links_broken.add();
+      links_[peer.value].watch.reset();
+      links_[peer.value].sent_wall.clear();
+      engine_->peer_down(peer);
+    };
+    link.on_reply = [this, peer](std::string_view batch) { on_link_reply(peer, batch); };
+    link.connect(ring.node(peer).host, ring.node(peer).bus_port);
+  }
+}
+
+void Worker::adopt_bus(int fd) {
+  bus_->accept(fd);
+}
+
+void Worker::send_batch(NodeIndex peer, std::string_view messages) {
+  Link& l = links_[peer.value];
+  batch_.clear();
+  put_header(batch_, header(false));
+  batch_.append(messages);
+  if (!l.link->send_batch(batch_)) return l.link->break_link("too much waits to be sent");
+  const SteadyMs now = now_ms();
+  l.watch.sent(now);
+  l.sent_wall.push_back(wall_ms());
+  l.last_sent = now;
+  metrics_.peer_batches_sent.add();
+  metrics_.peer_bytes_sent.add(batch_.size());
+}
+
+void Worker::flush_peers() {
+  if (links_.empty()) return;
+  const SteadyMs now = now_ms();
+  for (std::size_t i = 0; i < links_.size(); ++i) {
+    Link& l = links_[i];
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer == server_.self()) continue;
+    const bool waiting = !engine_->outbox_empty(peer);
+    if (waiting && !l.answering.empty()) {
+      batch_.clear();
+      put_header(batch_, header(true));
+      engine_->take_outbox(peer, batch_);
+      BusConnection* to = l.answering.front();
+      l.answering.erase(l.answering.begin());
+      metrics_.peer_bytes_sent.add(batch_.size());
+      to->reply(batch_);
+    } else if (waiting && l.link->up()) {
+      std::string messages;
+      engine_->take_outbox(peer, messages);
+      send_batch(peer, messages);
+    } else if (waiting && engine_->answers_bytes(peer) > answers_kept) {
+      engine_->lose_answers(peer);  // its link, or ours, should have been back long ago
+    }
+    if (!l.answering.empty() && now >= l.answer_by) {
+      batch_.clear();
+      put_header(batch_, header(true));
+      while (!l.answering.empty()) {
+        BusConnection* to = l.answering.front();
+        l.answering.erase(l.answering.begin());
+        to->reply(batch_);
+      }
+    }
+  }
+}
+
+NodeIndex Worker::peer_of(BusConnection& c) const {
+  const auto found = server_.ring().find(c.peer().node);
+  GYRE_ASSERT(found.has_value());  // check_peer() refuses others
+  return *found;
+}
+
+void Worker::on_bus_batch(BusConnection& from, std::string_view batch) {
+  metrics_.peer_batches_received.add();
+  metrics_.peer_bytes_received.add(batch.size());
+  const NodeIndex peer = peer_of(from);
+  Link& l = links_[peer.value];
+  if (!on_batch(peer, batch, 0)) return from.end("a batch that could not be read");
+  if (l.answering.empty()) {
+    l.answer_by = now_ms() + answer_within_ms;
+    if (!l.answer_timer) l.answer_timer = std::make_unique<Timer>(loop_);
+    l.answer_timer->start(static_cast<std::uint64_t>(answer_within_ms), 0,
+                          [this] { timer_ran_ = true; });
+  }
+  l.answering.push_back(&from);
+  if (!batch_had_messages_) l.answer_by = 0;  // a heartbeat: at once
+}
+
+void Worker::on_link_reply(NodeIndex peer, std::string_view batch) {
+  metrics_.peer_bytes_received.add(batch.size());
+  Link& l = links_[peer.value];
+  l.watch.answered(now_ms());
+  UnixMs sent = 0;
+  if (!l.sent_wall.empty()) {
+    sent = l.sent_wall.front();
+    l.sent_wall.pop_front();
+  }
+  if (!on_batch(peer, batch, sent)) l.link->break_link("a reply that could not be read");
+}
+
+bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) {
+  BatchReader reader(batch);
+  BatchHeader h;
+  if (!reader.header(h) || h.format != wire_format || h.ring_hash != server_.ring().content_hash())
+    return false;
+  if (sent_wall) engine_->peer_heard(peer, h, sent_wall);
+  batch_had_messages_ = false;
+  Envelope e;
+  while (reader.next(e)) {
+    batch_had_messages_ = true;
+    if (e.shard == shard_.value) {
+      engine_->on_message(peer, e);
+    } else if (e.shard < server_.shards()) {
+      const Kind kind = e.kind;
+      send_mail({e.shard}, [peer, kind, shard = e.shard, body = std::string(e.body)](Worker& w) {
+        w.engine_->on_message(peer, {kind, shard, body});
+      });
+    }
+  }
+  return reader.ok();
+}
+
+// ---- walks
+
+Slot Worker::place_of_cursor(std::uint64_t cursor) const {
+  return place_of(cursor).slot;
+}
+
+std::uint64_t Worker::cursor_of_shard(std::size_t shard) const {
+  const Slot first = server_.worker({static_cast<std::uint16_t>(shard)}).space_->first_slot();
+  return cursor_of({.slot = first, .hash = 0, .done = false});
+}
+
+// ---- EngineHost
+
+void Worker::answer(const Ticket& ticket, std::string&& reply) {
+  if (ticket.shard != shard_.value) {
+    auto shared = std::make_shared<std::string>(std::move(reply));
+    return send_mail({ticket.shard},
+                     [ticket, shared](Worker& w) { w.answer(ticket, std::move(*shared)); });
+  }
+  if (ticket.connection == 0) {
+    auto node = callbacks_.extract(ticket.id);
+    if (!node.empty()) node.mapped()(std::move(reply), 0);
+    return;
+  }
+  Connection* c = find(ticket.connection);
+  if (!c) return;
+  if (dispatching_ == c && ticket.id == c->next_place()) {
+    early_ = std::move(reply);  // before dispatch() could reserve the place
+    return;
+  }
+  c->fill(ticket.id, std::move(reply), 0);
+}
+
+void Worker::walked(const Ticket& ticket, WalkResult&& result) {
+  if (ticket.shard != shard_.value) {
+    auto shared = std::make_shared<WalkResult>(std::move(result));
+    return send_mail({ticket.shard},
+                     [ticket, shared](Worker& w) { w.walked(ticket, std::move(*shared)); });
+  }
+  auto node = walk_callbacks_.extract(ticket.id);
+  if (!node.empty()) node.mapped()(std::move(result));
+}
+
+bool Worker::store(std::uint64_t turn, StoreBatch&& rows) {
+  metrics_.store_batches.add();
+  metrics_.store_bytes.add(rows.bytes());
+  return server_.store()->submit(shard_, turn, std::move(rows));
+}
+
+std::int64_t Worker::give_up_ms(NodeIndex peer) {
+  return links_[peer.value].watch.give_up_ms();
+}
+
+void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
+  GYRE_ASSERT(shard_.value == 0 || envelope.shard == 0);
+  server_.identity().on_message(*this, peer, envelope);
+}
+
+}  // namespace gyre

@@ -1,0 +1,256 @@
+// Worker: one thread: a loop, a shard, its clients, its links to other nodes.
+//
+// A turn of the loop:
+//   poll        clients' bytes are parsed into turn_ops_, keys' table groups are prefetched;
+//   batches and
+//               replies from peers go to the engine; completions of the store and mail of other
+//               threads come in
+//   after_poll  the commands run, in the order in which they arrived
+//   end         mail that is new is taken too; the engine's turn ends: rows to the store, one batch
+//   to each
+//               peer; mail to other threads; one write per client
+//
+// Threading: everything on its own thread, but post(), persisted() and what is atomic.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bitset>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "coordination/engine.h"
+#include "membership/link_watch.h"
+#include "metrics/metrics.h"
+#include "net/bus_server.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/peer_link.h"
+#include "server/connection.h"
+#include "server/info.h"
+#include "server/mailbox.h"
+
+namespace gyre {
+
+class Server;
+
+// Counters that other threads read (INFO): published at the end of a turn.
+struct Published {
+  struct Db {
+    std::atomic<std::uint64_t> keys{0}, expires{0}, tombstones{0};
+  };
+  std::array<Db, 256> dbs;
+  std::atomic<std::uint64_t> memory{0};
+  std::atomic<std::uint64_t> clients{0};
+  std::atomic<std::uint64_t> hints_pending{0}, slots_differing{0};
+  std::atomic<std::int64_t> clock_offset_ms_max{0};
+  std::atomic<std::uint64_t> peers_up_bits{0};  // of the first 64 nodes
+};
+
+// Statistics per command (INFO commandstats), one writer.
+struct CommandStats {
+  MetricCell calls, usec, rejected, failed;
+  MetricCell ticks;  // what usec is made from: single commands take less than one
+};
+
+class Worker final : public EngineHost {
+ public:
+  Worker(Server& server, ShardIndex shard);
+  ~Worker() override;
+
+  void run();   // the thread's body
+  void stop();  // any thread
+
+  // ---- other threads
+  // Runs task on this worker's thread in its next turn. From a worker, use send_mail().
+  void post(std::function<void(Worker&)> task);
+  void store_persisted(std::uint64_t turn);
+  void store_failing(bool failing);
+
+  // ---- this thread
+  void send_mail(ShardIndex to, Task task);
+  void adopt_client(int fd, bool cluster_aware);
+  void adopt_bus(int fd);
+  void connect_peers();
+
+  Server& server() { return server_; }
+  Loop& loop() { return loop_; }
+  Engine& engine() { return *engine_; }
+  KeySpace& space() { return *space_; }
+  Metrics& metrics() { return metrics_; }
+  ShardIndex shard() const { return shard_; }
+  Published& published() { return published_; }
+  CommandStats& stats(std::size_t command) { return command_stats_[command]; }
+  // Error replies to clients, by prefix.
+  ErrorCounts& errors() { return errors_; }
+  Random& random() { return random_; }
+  UnixMs wall_ms() const;
+  SteadyMs now_ms() const;
+
+  // ---- for connections
+  std::span<char> arena_piece();
+  // Bytes up to `end` are viewed by commands of this turn.
+  void arena_used(const char* end);
+  // Adds a parsed command to this turn.
+  void add_command(Connection& c, std::size_t first_arg, std::size_t arg_count);
+  std::vector<std::string_view>& args() { return turn_args_; }
+  // Runs everything parsed so far, before the end of the poll.
+  void run_commands_now();
+  void closed(Connection& c);
+  void mark_dirty(Connection& c);
+  Connection* find(std::uint64_t id);
+  std::unordered_map<std::uint64_t, std::unique_ptr<Connection>>& connections() {
+    return connections_;
+  }
+  bool congested() const;
+  void pause_reading(Connection& c) { paused_.push_back(c.id); }
+
+  // ---- dispatch (server/dispatch.cc)
+  // Runs one command of a connection: checks, MULTI, session handlers, routing.
+  void dispatch(Connection& c, const CommandSpec* spec, Args args, Slot slot, std::uint64_t hash,
+                bool keyed);
+  // Sends a request to the shard of its slot; the answer comes to request.ticket.
+  void submit(Request&& request);
+  // A ticket whose answer calls `done` on this thread.
+  Ticket callback_ticket(std::function<void(std::string&& reply, std::uint64_t gate)> done);
+  // Walks all shards of the node (and by them the ring); `done` gets the joined result.
+  void walk_all(WalkRequest request, std::function<void(WalkResult&&)> done);
+  // The same at once, under the barrier of a node that is alone.
+  WalkResult walk_all_here(const WalkRequest& request);
+  // Holds every other thread of a node that is alone while f runs here.
+  // False: another thread has it; try again later.
+  bool with_barrier(const std::function<void()>& f);
+  void run_transaction(Connection& c, Transaction&& t);
+  void run_one_under_barrier(Connection& c, Transaction&& one);
+  KeySpaces& spaces() { return spaces_; }
+
+  // ---- EngineHost
+  void answer(const Ticket& ticket, std::string&& reply) override;
+  void walked(const Ticket& ticket, WalkResult&& result) override;
+  bool store(std::uint64_t turn, StoreBatch&& rows) override;
+  std::int64_t give_up_ms(NodeIndex peer) override;
+  void node_message(NodeIndex peer, const Envelope& envelope) override;
+
+  // Sends a node message (identity) by this worker's link; false when it is down.
+  template <class M>
+  bool send_to(NodeIndex peer, const M& message) {
+    if (!engine_->peer(peer).up) return false;
+    engine_->send(peer, 0, message);
+    return true;
+  }
+
+ private:
+  struct TurnOp {
+    Connection* connection;
+    std::uint32_t first, count;
+    const CommandSpec* spec;
+    std::uint64_t hash;
+    Slot slot;
+    bool keyed;
+  };
+  struct Link {
+    std::unique_ptr<PeerLink> link;
+    LinkWatch watch;
+    std::vector<BusConnection*> answering;  // with batches not yet replied to, oldest first
+    SteadyMs answer_by = 0;
+    SteadyMs last_sent = 0;
+    std::deque<UnixMs> sent_wall;  // our clock at each batch that is out
+    std::unique_ptr<Timer> answer_timer{};
+  };
+  class Spaces final : public KeySpaces {
+   public:
+    explicit Spaces(Worker& w) : worker_(w) {}
+    KeySpace& of(Slot slot) override;
+
+   private:
+    Worker& worker_;
+  };
+
+  void route(Connection& c, const CommandSpec& spec, Args args, Slot slot, std::uint64_t hash,
+             bool keyed, Reply& reply);
+  void scatter(Connection& c, const CommandSpec& spec, Args args);
+  void run_inline(Connection& c, const Transaction& t, Reply& reply);
+  void run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
+                          bool all_here = false);
+  void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) const;
+  void retry_transaction(Connection& c, Transaction&& t);
+  Slot place_of_cursor(std::uint64_t cursor) const;
+  std::uint64_t cursor_of_shard(std::size_t shard) const;
+  void after_poll();
+  void end_turn();
+  void run_turn_ops();
+  void flush_peers();
+  void flush_mail();
+  void take_mail();
+  void refresh_command_options();
+  void tick();
+  void publish();
+  void free_closed();
+  void on_bus_batch(BusConnection& from, std::string_view batch);
+  void on_link_reply(NodeIndex peer, std::string_view batch);
+  bool on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall);
+  void send_batch(NodeIndex peer, std::string_view messages);
+  BatchHeader header(bool answers) const;
+  NodeIndex peer_of(BusConnection& c) const;
+  void check_clients();
+
+  friend class Server;
+
+  Server& server_;
+  const ShardIndex shard_;
+  Loop loop_;
+  Metrics metrics_;
+  Published published_;
+  std::vector<CommandStats> command_stats_;
+  ErrorCounts errors_;
+  Random random_;
+  std::unique_ptr<KeySpace> space_;
+  Spaces spaces_;
+  CommandOptions command_options_;  // a copy of the server's
+  std::uint64_t command_options_version_ = 0;
+  std::unique_ptr<Engine> engine_;
+  Mailbox mailbox_;
+  std::vector<std::vector<Task>> outgoing_;  // mail by thread
+  std::atomic<std::uint64_t> store_persisted_{0};
+  std::atomic<int> store_state_{0};  // 0: well, 1: failing
+  std::uint64_t seen_persisted_ = 0;
+
+  std::unique_ptr<BusServer> bus_;
+  std::vector<Link> links_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> graveyard_;
+  std::vector<std::uint64_t> dirty_, gated_, paused_;
+  std::uint64_t next_connection_ = 1;
+
+  std::unique_ptr<char[]> arena_;
+  std::size_t arena_at_ = 0;
+  std::vector<std::string_view> turn_args_;
+  std::vector<TurnOp> turn_ops_;
+  bool running_ops_ = false;
+  Connection* dispatching_ = nullptr;  // whose command runs now
+  std::vector<Slot> route_slots_;
+  std::vector<bool> missing_subcommand_;  // by command index: a container
+  std::string early_;                     // its reply, when it came before its place was reserved
+  std::uint64_t gate_seen_ = 0;
+  std::string batch_;
+  bool batch_had_messages_ = false;
+  SteadyMs last_client_check_ = 0;
+  std::vector<std::uint64_t> client_paused_;  // by CLIENT PAUSE
+
+  std::unordered_map<std::uint64_t, std::function<void(std::string&&, std::uint64_t)>> callbacks_;
+  std::unordered_map<std::uint64_t, std::function<void(WalkResult&&)>> walk_callbacks_;
+  std::uint64_t next_callback_ = 1;
+  Timer ticker_;
+  std::uint64_t ticks_ = 0;
+  bool timer_ran_ = false;
+  bool loaded_ =
+      false;  // before, the main thread fills the shard and the engine is not touched here
+  SteadyMs last_tick_ = 0, alive_at_ = 0;
+  std::int64_t turn_started_us_ = 0;
+};
+
+}  // namespace gyre

@@ -1,0 +1,103 @@
+#include "shard/command.h"
+
+#include "base/hash.h"
+#include "ring/slot.h"
+
+namespace gyre {
+
+KeyRef CommandContext::find(std::string_view key, DbIndex in) {
+  if (first_key_known) {
+    first_key_known = false;
+    if (in == db) return find(key, first_slot, first_hash, in);
+  }
+  return find(key, key_slot(key), key_hash(key), in);
+}
+
+KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
+  KeyRef ref{.key = key, .slot = slot, .hash = hash};
+  ref.node = spaces.of(slot).find(slot, in, key, hash);
+  ref.visible = ref.node && record_live(*ref.node) && !record_expired(*ref.node, now);
+  ref.visible ? ++hits : ++misses;
+  return ref;
+}
+
+Version CommandContext::version(KeySpace& space) {
+  if (stamped_in_ != &space) {
+    stamped_in_ = &space;
+    version_ = space.clock().stamp(now);
+  }
+  return version_;
+}
+
+Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type) : Write(ctx, key, type, ctx.db) {}
+
+Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
+    : ctx_(ctx), space_(ctx.spaces.of(key.slot)), slot_(key.slot), hash_(key.hash), key_(key) {
+  effect_.db = db;
+  effect_.key = key.key;
+  effect_.type = type;
+  effect_.version = ctx.version(space_);
+  effect_.has_base = ctx.based;
+  if (ctx.based)
+    effect_.base = key.node ? record_newest(*key.node) : space_.slot_floor(key.slot, db);
+  if (!key.node) return;
+  effect_.floor = record_floor(*key.node);
+  if (key.node->has(Node::has_expiry)) effect_.expiry = key.node->expiry();
+  if (key.visible) return;
+  if (record_live(*key.node)) {
+    // Expired: dead for good, on every node the same way.
+    effect_.floor = record_newest(*key.node);
+    effect_.expiry = {};
+  } else if (effect_.expiry.at_ms != 0) {
+    effect_.expiry = {0, effect_.version};
+  }
+}
+
+void Write::overwrite() {
+  effect_.floor = effect_.version.before();
+  effect_.expiry = {};
+  header_ = true;
+}
+
+void Write::overwrite_keeping_expiry() {
+  const UnixMs at = key_.expires_at();
+  overwrite();
+  if (at != 0) effect_.expiry = {at, effect_.version};
+}
+
+void Write::add(std::string_view id, const Cell* cell, std::string_view delta,
+                std::string_view total) {
+  if (!space_.options().keep_tombstones) {
+    if (effect_.type == TypeId::string) overwrite_keeping_expiry();
+    put(id, total);
+    return;
+  }
+  // The sum that this incarnation has opened and that still counts, or a new one.
+  const std::uint16_t node = space_.clock().node();
+  const Version above = cell ? std::max(cell->version, effect_.floor) : effect_.floor;
+  if (cell && cell->has_sums) {
+    for (const Sum& s : cell->sums()) {
+      if (s.id.node() != node || s.id <= above || s.id < space_.clock().started()) continue;
+      std::string amount = sum_of_amounts(s.amount, delta);
+      effect_.changes.push_back({id, effect_.version, s.id, false, keep(std::move(amount))});
+      return;
+    }
+  }
+  effect_.changes.push_back({id, effect_.version, effect_.version, false, delta});
+}
+
+void Write::remove_key() {
+  effect_.type = TypeId::none;
+  effect_.floor = effect_.version;
+  effect_.expiry = {};
+  effect_.changes.clear();
+  header_ = true;
+}
+
+void Write::commit() {
+  ctx_.wrote = true;
+  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
+}
+
+}  // namespace gyre

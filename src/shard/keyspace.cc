@@ -1,0 +1,309 @@
+#include "shard/keyspace.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "shard/rows.h"
+
+namespace gyre {
+
+KeySpace::KeySpace(const KeySpaceOptions& options)
+    : options_(options), slots_(options.slots), clock_(options.clock_node) {
+  GYRE_ASSERT(options.first.value + options.slots <= slots_total);
+  GYRE_ASSERT(0 < options.databases && options.databases <= 256);
+}
+
+KeySpace::~KeySpace() {
+  const auto drop_all = [this](NodeTable& table) {
+    table.for_each([this](Node* n) {
+      destroy_record(slabs_, n);
+      return true;
+    });
+  };
+  for (SlotData& s : slots_) {
+    drop_all(s.records);
+    if (!s.others) continue;
+    for (auto& [db, table] : s.others->tables) drop_all(table);
+  }
+}
+
+const NodeTable* KeySpace::other_table(const SlotData& s, DbIndex db) {
+  if (!s.others) return nullptr;
+  for (const auto& [index, table] : s.others->tables) {
+    if (index == db) return &table;
+  }
+  return nullptr;
+}
+
+NodeTable& KeySpace::table_for_write(Slot slot, DbIndex db) {
+  SlotData& s = data(slot);
+  if (db.value == 0) return s.records;
+  if (!s.others) s.others = std::make_unique<Others>();
+  for (auto& [index, table] : s.others->tables) {
+    if (index == db) return table;
+  }
+  return s.others->tables.emplace_back(db, NodeTable()).second;
+}
+
+Version KeySpace::slot_floor(Slot slot, DbIndex db) const {
+  const SlotData& s = slots_[static_cast<std::size_t>(slot.value - options_.first.value)];
+  if (!s.others) return {};
+  for (const auto& [index, floor] : s.others->floors) {
+    if (index == db) return floor;
+  }
+  return {};
+}
+
+Version KeySpace::slot_newest(Slot slot) const {
+  Version newest{};
+  for (std::size_t db = 0; db < options_.databases; ++db) {
+    const DbIndex index{static_cast<std::uint8_t>(db)};
+    newest = std::max(newest, slot_floor(slot, index));
+    if (const NodeTable* table = table_of(slot, index)) {
+      table->for_each([&](Node* n) {
+        newest = std::max(newest, record_newest(*n));
+        return true;
+      });
+    }
+  }
+  return newest;
+}
+
+std::size_t KeySpace::keys_in(Slot slot, DbIndex db, UnixMs now) const {
+  const NodeTable* table = table_of(slot, db);
+  if (!table) return 0;
+  if (!options_.keep_tombstones) return table->size();
+  std::size_t keys = 0;
+  table->for_each([&](Node* n) {
+    keys += record_live(*n) && !record_expired(*n, now);
+    return true;
+  });
+  return keys;
+}
+
+const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& effect,
+                                   bool store) {
+  NodeTable& table = table_for_write(slot, effect.db);
+  Node** at = table.find(effect.key, hash);
+  ApplyOptions how{.keep_tombstones = options_.keep_tombstones,
+                   .digests = options_.keep_tombstones};
+  if (data(slot).others) how.floor = slot_floor(slot, effect.db);
+  const bool was_record = at != nullptr;
+  Node* record = apply(at ? *at : nullptr, effect, how, slabs_, result_);
+  if (record) {
+    if (at) {
+      *at = record;
+    } else {
+      table.insert(record, hash);
+    }
+  } else if (at) {
+    table.erase(at);
+  }
+  clock_.see(record ? std::max(effect.version, record->version) : effect.newest());
+  if (how.digests) data(slot).digest += result_.digest_delta;
+  count(effect.db, result_, was_record, record != nullptr);
+  if (result_.expiry_after != 0 && result_.expiry_after != result_.expiry_before) {
+    queue_expiry({result_.expiry_after, hash, slot, effect.db});
+  }
+  if (store && options_.persist && (result_.changed || (was_record && !record)))
+    write_rows(slot, effect, record, result_);
+  return result_;
+}
+
+void KeySpace::count(DbIndex db, const ApplyResult& r, bool was_record, bool is_record) {
+  DbCounts& c = counts_[db.value];
+  c.keys += static_cast<std::uint64_t>(r.live_after) - static_cast<std::uint64_t>(r.live_before);
+  c.expires += static_cast<std::uint64_t>(r.live_after && r.expiry_after != 0) -
+               static_cast<std::uint64_t>(r.live_before && r.expiry_before != 0);
+  c.tombstones += static_cast<std::uint64_t>(is_record && !r.live_after) -
+                  static_cast<std::uint64_t>(was_record && !r.live_before);
+}
+
+void KeySpace::write_rows(Slot slot, const Effect& effect, const Node* record,
+                          const ApplyResult& r) {
+  row_prefix(row_key_, slot, effect.db, effect.key);
+  const std::size_t prefix = row_key_.size();
+  if (r.wiped || !record) {
+    if (r.wiped) {
+      std::string last = row_key_ + '\xff';
+      row_key_.push_back(1);
+      rows_.erase_range(row_key_, last);
+      row_key_.resize(prefix);
+    }
+    if (!record) {
+      row_key_.push_back(0);
+      rows_.erase(row_key_);
+      if (r.wiped || r.taken.empty() || effect.type == TypeId::string) return;
+      // The last elements of a collection went one by one; what is left on disk are these rows.
+      row_key_.back() = 1;
+      for (const std::uint32_t i : r.taken) {
+        row_key_.resize(prefix + 1);
+        rows_.erase(row_key_.append(effect.changes[i].id));
+      }
+      return;
+    }
+  }
+  if (r.header_changed) {
+    header_value(row_value_, *record);
+    row_key_.push_back(0);
+    rows_.put(row_key_, row_value_);
+    row_key_.resize(prefix);
+  }
+  if (!record->has(Node::boxed)) return;
+  const Collection* c = collection_of(*record);
+  const auto write_element = [&](std::string_view id) {
+    row_key_.resize(prefix);
+    row_key_.push_back(1);
+    row_key_.append(id);
+    Cell cell;
+    if (c->find(id, cell)) {
+      element_value(row_value_, cell);
+      rows_.put(row_key_, row_value_);
+    } else {
+      rows_.erase(row_key_);
+    }
+  };
+  for (const std::string& id : r.removed) write_element(id);
+  for (const std::uint32_t i : r.taken) write_element(effect.changes[i].id);
+}
+
+std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool store) {
+  if (floor <= slot_floor(slot, db)) return 0;
+  std::size_t dropped = 0;
+  if (options_.keep_tombstones) {
+    SlotData& s = data(slot);
+    if (!s.others) s.others = std::make_unique<Others>();
+    auto& floors = s.others->floors;
+    auto at =
+        std::find_if(floors.begin(), floors.end(), [&](const auto& f) { return f.first == db; });
+    if (at == floors.end()) at = floors.insert(floors.end(), {db, {}});
+    const std::string name = floor_row(slot, db);
+    s.digest += hash64(name, floor.bits) - (at->second ? hash64(name, at->second.bits) : 0);
+    at->second = floor;
+    clock_.see(floor);
+    if (store && options_.persist) {
+      row_value_.clear();
+      put_be64(row_value_, floor.bits);
+      rows_.put(name, row_value_);
+    }
+  }
+  if (!table_of(slot, db)) return 0;
+  // What lies wholly at or below the floor goes; the rest, newer, learns of the floor by apply.
+  NodeTable& table = table_for_write(slot, db);
+  NodeTable old;
+  old.swap(table);
+  std::vector<std::string> newer;
+  const bool all_on_disk = store && options_.persist;
+  old.for_each([&](Node* n) {
+    const std::uint64_t hash = key_hash(n->key());
+    if (record_newest(*n) > floor) {
+      newer.emplace_back(n->key());
+      table.insert(n, hash);
+      return true;
+    }
+    DbCounts& c = counts_[db.value];
+    const bool live = record_live(*n);
+    c.keys -= live;
+    c.tombstones -= !live;
+    c.expires -= live && n->has(Node::has_expiry) && n->expiry().at_ms != 0;
+    if (options_.keep_tombstones) data(slot).digest -= record_digest(*n, db);
+    if (all_on_disk) {
+      row_prefix(row_key_, slot, db, n->key());
+      rows_.erase_range(row_key_, row_key_ + '\xff');
+    }
+    destroy_record(slabs_, n);
+    ++dropped;
+    return true;
+  });
+  for (const std::string& key : newer) {
+    Effect header;
+    header.db = db;
+    header.key = key;
+    header.floor = header.version = floor;
+    merge(slot, key_hash(key), header, store);
+  }
+  return dropped;
+}
+
+void KeySpace::queue_expiry(const Due& due) {
+  due_.push_back(due);
+  std::push_heap(due_.begin(), due_.end(), std::greater<>());
+  // Renewed expiries leave entries behind; past twice what can be due they are swept out.
+  std::uint64_t expires = 0;
+  for (std::size_t db = 0; db < options_.databases; ++db) expires += counts_[db].expires;
+  if (due_.size() < 2 * expires + 4096) return;
+  std::erase_if(due_, [this](const Due& d) {
+    const NodeTable* table = table_of(d.slot, d.db);
+    bool current = false;
+    if (table) {
+      table->walk(d.hash, [&](Node* n) {
+        current |= n->has(Node::has_expiry) && n->expiry().at_ms == d.at_ms &&
+                   key_hash(n->key()) == d.hash;
+      });
+    }
+    return !current;
+  });
+  // Equal entries of one key are one.
+  std::sort(due_.begin(), due_.end(), [](const Due& a, const Due& b) {
+    return std::tie(a.at_ms, a.hash, a.slot, a.db) < std::tie(b.at_ms, b.hash, b.slot, b.db);
+  });
+  due_.erase(std::unique(due_.begin(), due_.end(),
+                         [](const Due& a, const Due& b) {
+                           return a.at_ms == b.at_ms && a.hash == b.hash && a.slot == b.slot &&
+                                  a.db == b.db;
+                         }),
+             due_.end());
+}
+
+std::size_t KeySpace::expire_due(
+    UnixMs now, std::size_t limit,
+    const std::function<void(Slot, DbIndex, std::string_view)>& expired) {
+  std::size_t done = 0;
+  while (!due_.empty() && due_.front().at_ms <= now && done < limit) {
+    const Due due = due_.front();
+    std::pop_heap(due_.begin(), due_.end(), std::greater<>());
+    due_.pop_back();
+    const NodeTable* table = table_of(due.slot, due.db);
+    if (!table) continue;
+    std::string key;
+    bool found = false;
+    table->walk(due.hash, [&](Node* n) {
+      if (found || !n->has(Node::has_expiry) || n->expiry().at_ms != due.at_ms || !record_live(*n))
+        return;
+      if (key_hash(n->key()) != due.hash) return;
+      key.assign(n->key());
+      found = true;
+    });
+    if (!found) continue;
+    ++done;
+    expired(due.slot, due.db, key);
+    if (!options_.keep_tombstones) {
+      NodeTable& writable = table_for_write(due.slot, due.db);
+      drop(due.slot, due.db, writable, writable.find(key, due.hash), true);
+    }
+  }
+  return done;
+}
+
+void KeySpace::drop(Slot slot, DbIndex db, NodeTable& table, Node** at, bool store) {
+  GYRE_ASSERT(at != nullptr);
+  Node* n = *at;
+  DbCounts& c = counts_[db.value];
+  const bool live = record_live(*n);
+  c.keys -= live;
+  c.tombstones -= !live;
+  c.expires -= live && n->has(Node::has_expiry) && n->expiry().at_ms != 0;
+  if (store && options_.persist) {
+    row_prefix(row_key_, slot, db, n->key());
+    if (n->has(Node::boxed)) {
+      rows_.erase_range(row_key_, row_key_ + '\xff');
+    } else {
+      row_key_.push_back(0);
+      rows_.erase(row_key_);
+    }
+  }
+  table.erase(at);
+  destroy_record(slabs_, n);
+}
+
+}  // namespace gyre

@@ -1,0 +1,75 @@
+// ListCollection: the elements of a list, in order.
+//
+// Ids are positions with the version of their push (types/list_id.h), packed into chunks
+// (types/list_chunk.h) under a tree (types/list_tree.h). Removed elements stay in place as
+// tombstones where replicas need them; ranks count live elements only.
+//
+// A push at either end, a pop, an element by rank or by id: O(log n). Effects of other replicas
+// arrive in any order and go where their ids belong. Threading: the shard's thread alone.
+#pragma once
+
+#include <memory>
+
+#include "record/collection.h"
+#include "types/list_tree.h"
+
+namespace gyre {
+
+// A live element, and the way to its neighbours. Valid until the list changes.
+class ListWalk {
+ public:
+  bool valid() const { return valid_; }
+  std::string_view payload() const { return entry_.payload; }
+  // The id, kept in this object.
+  std::string_view id() { return entry_.id(id_); }
+  // To the neighbour that is live; no longer valid when there is none.
+  void next();
+  void previous();
+
+ private:
+  friend class ListCollection;
+  const ListTree* tree_ = nullptr;
+  ListPath path_;
+  ListState before_{};
+  ListEntry entry_;
+  bool valid_ = false;
+  char id_[list_plain_id_bytes];
+};
+
+class ListCollection final : public Collection {
+ public:
+  static Collection* make(Slabs& slabs) { return new ListCollection(slabs); }
+  explicit ListCollection(Slabs& slabs);
+  ~ListCollection() override;
+
+  CellMerge merge(const Change& change, bool keep_tombstones) override;
+  bool find(std::string_view id, Cell& cell) const override;
+  // The ids handed out stay valid until the list changes.
+  bool for_each(const std::function<bool(const ElementView&)>& f) const override;
+  void drop_below(Version floor,
+                  const std::function<void(std::string_view, bool)>& dropped) override;
+  std::size_t live() const override { return live_; }
+  std::size_t tombstones() const override { return tombstones_; }
+  std::size_t bytes() const override;
+
+  // The element of this rank from the front; not valid when there are not so many.
+  ListWalk at(std::size_t rank) const;
+  // The numbers of pushes before the first and behind the last element; more values of one command
+  // step on from there, away from the list.
+  std::uint64_t number_before_first() const;
+  std::uint64_t number_after_last() const;
+
+ private:
+  void insert(const ListKey& key, const ListEntry& entry);
+  void erase(ListPath& path, const ListPlace& place);
+  void append(const ListEntry& entry);
+  void count(const ListEntry& entry, int by);
+
+  ListTree tree_;
+  std::uint32_t live_ = 0, tombstones_ = 0;
+  // Ids are made when they are asked for; for_each's outlive it.
+  struct Ids;
+  mutable std::unique_ptr<Ids> ids_;
+};
+
+}  // namespace gyre

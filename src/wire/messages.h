@@ -1,0 +1,438 @@
+// Messages between nodes: shapes and kinds. No handlers (those are in coordination, sync,
+// membership).
+//
+// A batch is what travels: one bulk string per loop turn and peer, in either direction.
+//
+//   | BatchHeader | message | message | ...        message:  | kind u8 | shard u16 varint | size
+//   varint | body |
+//
+// `shard` is the receiver's thread that owns the slots spoken of; answers name the thread that
+// asked. Ids belong to the asker. A lost connection loses messages: time-outs and ids are the
+// protocol's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "record/effect.h"
+#include "wire/codec.h"
+
+namespace gyre {
+
+// Raised with every change of a shape; a peer with another number is refused at the handshake.
+inline constexpr std::uint32_t wire_format = 2;
+
+enum class Kind : std::uint8_t {
+  forward = 1,
+  forward_answer,
+  effects,
+  effects_ack,
+  fetch,
+  fetch_answer,
+  compare,
+  compare_answer,
+  fetch_many,
+  fetch_many_answer,
+  repair,
+  repair_ack,
+  acted,
+  walk,
+  walk_answer,
+  identity_ask,
+  identity_answer,
+  identity_store,
+  identity_stored,
+  end
+};
+
+// Answers may still reach a peer whose own link to us is up when ours to it is not; requests are
+// given up with our link.
+constexpr bool is_answer(Kind k) {
+  switch (k) {
+    case Kind::forward_answer:
+    case Kind::effects_ack:
+    case Kind::fetch_answer:
+    case Kind::compare_answer:
+    case Kind::fetch_many_answer:
+    case Kind::repair_ack:
+    case Kind::walk_answer:
+    case Kind::identity_answer:
+    case Kind::identity_stored:
+      return true;
+    default:
+      return false;
+  }
+}
+
+struct BatchHeader {
+  std::uint32_t format = wire_format;
+  std::uint64_t epoch{};
+  std::uint64_t ring_hash{};
+  std::int64_t wall_ms{};  // the sender's clock
+  std::uint16_t incarnation{};
+  std::uint16_t threads{};  // of the sender
+  bool serving = false;     // ready to act for slots
+  bool answers = false;     // the reply to a batch, not a batch
+  template <class A>
+  void fields(A& a) {
+    a(format), a(epoch), a(ring_hash), a(wall_ms), a(incarnation), a(threads), a(serving),
+        a(answers);
+  }
+};
+
+// One command of a request. args[0] is its name.
+struct WireCommand {
+  std::uint8_t db{};
+  std::vector<std::string_view> args;
+  template <class A>
+  void fields(A& a) {
+    a(db), a(args);
+  }
+};
+
+// WATCH: the record's newest version when it was watched.
+struct WireWatch {
+  std::uint8_t db{};
+  std::string_view key;
+  Version version{};
+  template <class A>
+  void fields(A& a) {
+    a(db), a(key), a(version);
+  }
+};
+
+// Run this for me: the sender coordinates, the receiver acts for the slot.
+struct Forward {
+  static constexpr Kind kind = Kind::forward;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint16_t slot{};
+  std::uint8_t protocol{};
+  std::uint8_t write_level{}, read_level{};
+  bool exec = false;          // the commands are one transaction
+  std::int64_t ceiling_ms{};  // stamp at or below this or answer late; 0: none
+  std::int64_t above_ms{};    // first move the clock above this; 0: no need
+  std::vector<WireWatch> watches;
+  std::vector<WireCommand> commands;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec),
+        a(ceiling_ms), a(above_ms), a(watches), a(commands);
+  }
+};
+
+struct ForwardAnswer {
+  static constexpr Kind kind = Kind::forward_answer;
+  std::uint64_t id{};
+  bool late = false;  // not executed: the clock is past the ceiling
+  std::int64_t clock_ms{};
+  std::string_view reply;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(late), a(clock_ms), a(reply);
+  }
+};
+
+// What one loop turn of an acting shard changed, for one replica.
+struct Effects {
+  static constexpr Kind kind = Kind::effects;
+  std::uint64_t turn{};
+  std::uint16_t from_shard{};
+  std::uint32_t count{};
+  std::string_view effects;  // `count` encoded effects (record/effect.h)
+  template <class A>
+  void fields(A& a) {
+    a(turn), a(from_shard), a(count), a(effects);
+  }
+};
+
+// An effect that did not stand: the record as the replica has it.
+struct Newer {
+  std::uint32_t index{};
+  bool base_moved = false;
+  std::string_view record;  // an encoded effect
+  template <class A>
+  void fields(A& a) {
+    a(index), a(base_moved), a(record);
+  }
+};
+
+// All of a turn is durable here and stands here, but for what `newer` lists.
+struct EffectsAck {
+  static constexpr Kind kind = Kind::effects_ack;
+  std::uint64_t turn{};
+  std::vector<Newer> newer;
+  template <class A>
+  void fields(A& a) {
+    a(turn), a(newer);
+  }
+};
+
+// One record's state, unless it has this digest.
+struct Fetch {
+  static constexpr Kind kind = Kind::fetch;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint8_t db{};
+  std::string_view key;
+  std::uint64_t digest{};  // 0: absent at the asker
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(db), a(key), a(digest);
+  }
+};
+
+struct FetchAnswer {
+  static constexpr Kind kind = Kind::fetch_answer;
+  enum class What : std::uint8_t { same, record, absent, unknown };
+  std::uint64_t id{};
+  What what{};
+  std::string_view record;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(what), a(record);
+  }
+};
+
+struct SlotDigest {
+  std::uint16_t slot{};
+  std::uint64_t digest{};
+  template <class A>
+  void fields(A& a) {
+    a(slot), a(digest);
+  }
+};
+
+struct Compare {
+  static constexpr Kind kind = Kind::compare;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::vector<SlotDigest> slots;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(slots);
+  }
+};
+
+struct KeyDigest {
+  std::uint8_t db{};
+  std::uint64_t key_hash{};  // hash64 of the key, seed 0
+  std::uint64_t digest{};
+  template <class A>
+  void fields(A& a) {
+    a(db), a(key_hash), a(digest);
+  }
+};
+
+struct DbFloor {
+  std::uint8_t db{};
+  Version floor{};
+  template <class A>
+  void fields(A& a) {
+    a(db), a(floor);
+  }
+};
+
+struct SlotDifference {
+  std::uint16_t slot{};
+  bool known = false;  // false: the answerer may itself lack acknowledged state
+  bool same = false;   // no list follows
+  bool elsewhere =
+      false;  // in the answerer's view another node acts: being equal now proves nothing
+  std::vector<DbFloor> floors;
+  std::vector<KeyDigest> keys;
+  template <class A>
+  void fields(A& a) {
+    a(slot), a(known), a(same), a(elsewhere), a(floors), a(keys);
+  }
+};
+
+struct CompareAnswer {
+  static constexpr Kind kind = Kind::compare_answer;
+  std::uint64_t id{};
+  std::vector<SlotDifference> slots;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(slots);
+  }
+};
+
+struct FetchMany {
+  static constexpr Kind kind = Kind::fetch_many;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint16_t slot{};
+  std::vector<KeyDigest> keys;  // digest unused
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(slot), a(keys);
+  }
+};
+
+struct FetchManyAnswer {
+  static constexpr Kind kind = Kind::fetch_many_answer;
+  std::uint64_t id{};
+  std::uint32_t count{};
+  std::string_view effects;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(count), a(effects);
+  }
+};
+
+// State with its original versions, for a replica that missed it: hints and read repair. A floor of
+// (slot, db) travels as an effect without a key.
+struct Repair {
+  static constexpr Kind kind = Kind::repair;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint32_t count{};
+  std::string_view effects;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(count), a(effects);
+  }
+};
+
+struct RepairAck {
+  static constexpr Kind kind = Kind::repair_ack;
+  std::uint64_t id{};
+  template <class A>
+  void fields(A& a) {
+    a(id);
+  }
+};
+
+// The sender has acted for these slots: whoever acted for them before is unsure of them now.
+struct Acted {
+  static constexpr Kind kind = Kind::acted;
+  std::vector<std::uint16_t> slots;
+  template <class A>
+  void fields(A& a) {
+    a(slots);
+  }
+};
+
+// A command over many slots (KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB), for those the receiver acts
+// for.
+struct Walk {
+  static constexpr Kind kind = Kind::walk;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint8_t what{};
+  std::uint8_t db{};
+  bool all_dbs = false;
+  std::uint8_t write_level{};
+  std::int64_t ceiling_ms{};  // of a flush, as Forward's
+  std::uint64_t place{};      // SCAN's cursor
+  std::uint32_t count{};
+  std::string_view pattern;
+  std::string_view type;
+  std::string_view slots;  // 2048 bytes, one bit per slot
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(what), a(db), a(all_dbs), a(write_level), a(ceiling_ms), a(place),
+        a(count), a(pattern), a(type), a(slots);
+  }
+};
+
+struct WalkAnswer {
+  static constexpr Kind kind = Kind::walk_answer;
+  std::uint64_t id{};
+  bool failed = false;
+  std::uint64_t count{};
+  std::uint64_t next{};
+  std::vector<std::string_view> keys;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(failed), a(count), a(next), a(keys);
+  }
+};
+
+// Which incarnation of this node did you store last?
+struct IdentityAsk {
+  static constexpr Kind kind = Kind::identity_ask;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::string_view name;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(name);
+  }
+};
+struct IdentityAnswer {
+  static constexpr Kind kind = Kind::identity_answer;
+  std::uint64_t id{};
+  bool any = false;
+  std::uint8_t incarnation{};
+  std::int64_t used_ms{};  // when it was stored, by the answerer's clock
+  template <class A>
+  void fields(A& a) {
+    a(id), a(any), a(incarnation), a(used_ms);
+  }
+};
+struct IdentityStore {
+  static constexpr Kind kind = Kind::identity_store;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::string_view name;
+  std::uint8_t incarnation{};
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(name), a(incarnation);
+  }
+};
+struct IdentityStored {
+  static constexpr Kind kind = Kind::identity_stored;
+  std::uint64_t id{};
+  template <class A>
+  void fields(A& a) {
+    a(id);
+  }
+};
+
+// ---- batches
+
+void put_header(std::string& batch, const BatchHeader& header);
+
+template <class M>
+void put_message(std::string& batch, std::uint16_t shard, const M& message) {
+  thread_local std::string body;
+  body.clear();
+  Encoder encoder(body);
+  encoder(message);
+  put_u8(batch, static_cast<std::uint8_t>(M::kind));
+  put_varint(batch, shard);
+  put_bytes(batch, body);
+}
+
+struct Envelope {
+  Kind kind{};
+  std::uint16_t shard{};
+  std::string_view body;
+};
+
+// Reads a batch piece by piece; false at the end, or with ok() false when it is not one.
+class BatchReader {
+ public:
+  explicit BatchReader(std::string_view batch) : in_(batch) {}
+  bool header(BatchHeader& header);
+  bool next(Envelope& envelope);
+  bool ok() const { return ok_; }
+
+ private:
+  Reader in_;
+  bool ok_ = true;
+};
+
+template <class M>
+bool decode_message(const Envelope& envelope, M& message) {
+  Decoder decoder(envelope.body);
+  decoder(message);
+  return decoder.finished();
+}
+
+}  // namespace gyre

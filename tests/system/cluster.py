@@ -1,0 +1,302 @@
+"""Starts gyre-server nodes for the system tests, the demo and the benchmarks.
+
+    with Cluster(3, options={"appendfsync": "always"}) as ring:
+        c = ring[0].client()
+        ring[1].kill()               # SIGKILL; also terminate, stop (SIGSTOP), cont
+        ring[1].start(); ring.wait_ready()
+
+Every node has its folder in one temporary directory, free loopback ports and a config of the
+documented shape. Only processes that were started here are signalled, by their pid. The folder is
+removed at the end, except after a failure (or with GYRE_KEEP=1): then its place is printed with the
+ends of the logs. GYRE_SERVER names another program than bin/gyre-server; a name that ends in
+redis-server is a stand-in for a single node (options that Redis has not are left out).
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from resp import Client, Closed, ProtocolError, ReplyError, as_map, text  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FAILURES = (OSError, ReplyError, ProtocolError)
+REDIS_OPTIONS = {"port", "bind", "dir", "appendfsync", "enable-debug-command", "maxclients", "timeout",
+                 "client-output-buffer-limit", "client-query-buffer-limit", "proto-max-bulk-len",
+                 "requirepass", "maxmemory", "databases", "loglevel", "enable-protected-configs"}
+
+
+def server_path():
+    return os.path.abspath(os.environ.get("GYRE_SERVER", os.path.join(ROOT, "bin", "gyre-server")))
+
+
+def is_standin():
+    """True when redis-server stands in for Gyre (to develop these scripts)."""
+    return os.path.basename(server_path()) == "redis-server"
+
+
+def has_server():
+    return os.access(server_path(), os.X_OK)
+
+
+_given = set()
+
+
+def free_ports(n):
+    """n loopback ports that nobody listens on, below the range for outgoing connections: a port of
+    that range could be taken by somebody's connection while its node is down."""
+    out, tries = [], 0
+    low = 20000 + (os.getpid() * 97) % 9000
+    while len(out) < n:
+        tries += 1
+        if tries > 5000:
+            raise RuntimeError("no free ports")
+        port = 12000 + (low + tries) % 20000
+        if port in _given:
+            continue
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        out.append(port)
+    return out
+
+
+def wait_until(what, condition, seconds, step=0.05):
+    """Polls condition() until it is true; its exceptions of a connection count as false."""
+    end, last = time.monotonic() + seconds, None
+    while True:
+        try:
+            last = condition()
+            if last is True or (last and not isinstance(last, tuple)):
+                return last
+        except FAILURES as e:
+            last = repr(e)
+        if time.monotonic() > end:
+            raise TimeoutError("not within %.0f s: %s (last: %s)" % (seconds, what, last))
+        time.sleep(step)
+
+
+class Node:
+    """One server process and its folder."""
+
+    def __init__(self, name, folder, ports, options, env=None):
+        self.name, self.dir = name, folder
+        self.port, self.cluster_port, self.bus_port = ports
+        self.options, self.env = dict(options), dict(env or {})
+        self.lines = []                    # cluster-node lines
+        self.prefix = []                   # words before the program, such as taskset -c 0
+        self.proc = None
+        self.config = os.path.join(folder, "gyre.conf")
+        self.log = os.path.join(folder, "log")
+        os.makedirs(folder, exist_ok=True)
+
+    def write_config(self):
+        # The data is in a folder of its own: what this module writes must not look like the store.
+        opts = {"port": self.port, "bind": "127.0.0.1", "dir": os.path.join(self.dir, "data")}
+        os.makedirs(opts["dir"], exist_ok=True)
+        if self.cluster_port and not is_standin():
+            opts["cluster-client-port"] = self.cluster_port
+        if self.lines:
+            opts.update({"bus-port": self.bus_port, "node-name": self.name})
+        opts.update(self.options)
+        if is_standin():
+            persistence = str(opts.pop("persistence", "yes"))
+            threads = str(opts.pop("threads", "1"))
+            opts = {k: v for k, v in opts.items() if k in REDIS_OPTIONS}
+            opts.update({"save": '""', "appendonly": persistence, "io-threads": threads})
+        with open(self.config, "w") as f:
+            for k, v in opts.items():
+                for one in (v if isinstance(v, (list, tuple)) else [v]):
+                    f.write("%s %s\n" % (k, one))
+            for line in self.lines:
+                f.write("cluster-node %s\n" % line)
+
+    def start(self, args=(), write=True):
+        if self.alive():
+            raise RuntimeError("%s runs already" % self.name)
+        if write:
+            self.write_config()
+        with open(self.log, "ab") as log:
+            self.proc = subprocess.Popen(self.prefix + [server_path(), self.config] + list(args),
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+                                         env=dict({k: v for k, v in os.environ.items() if k not in ("GYRE_KEEP", "GYRE_SERVER")}, **self.env))
+        return self
+
+    @property
+    def pid(self):
+        return self.proc.pid if self.proc else None
+
+    def alive(self):
+        return self.proc is not None and self.proc.poll() is None
+
+    def signal(self, number):
+        if not self.alive():
+            raise RuntimeError("%s does not run" % self.name)
+        os.kill(self.proc.pid, number)
+
+    def kill(self):
+        """SIGKILL, and waits for the end."""
+        self.signal(signal.SIGKILL)
+        self.proc.wait(30)
+
+    def terminate(self, seconds=30):
+        """SIGTERM, and waits for the end; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.proc.wait(seconds)
+
+    def stop(self):
+        self.signal(signal.SIGSTOP)
+
+    def cont(self):
+        self.signal(signal.SIGCONT)
+
+    def client(self, timeout=10.0, proto=2, cluster=False):
+        return Client(self.cluster_port if cluster else self.port, timeout=timeout, proto=proto)
+
+    def call(self, *args, timeout=10.0):
+        """One command on a connection of its own."""
+        with self.client(timeout) as c:
+            return c(*args)
+
+    def status(self):
+        """GYRE STATUS as a dict of integers."""
+        return {k: int(v) if isinstance(v, (int, bytes)) and text(v) not in ("",) and str(text(v)).lstrip("-").isdigit() else v
+                for k, v in as_map(self.call("GYRE", "STATUS", timeout=3)).items()}
+
+    def ready(self):
+        """PING answered with PONG (an error such as -LOADING or -NOAUTH... raises)."""
+        try:
+            return self.call("PING", timeout=2) == "PONG"
+        except ReplyError as e:
+            return e.code == "NOAUTH"
+
+    def wait_ready(self, seconds=30):
+        def ready():
+            if not self.alive():
+                raise RuntimeError("%s ended with %s:\n%s" % (self.name, self.proc.returncode, self.log_end()))
+            return self.ready()
+        wait_until("%s answers PING" % self.name, ready, seconds)
+        return self
+
+    def log_end(self, lines=25):
+        try:
+            with open(self.log, errors="replace") as f:
+                return "".join(f.readlines()[-lines:])
+        except OSError:
+            return ""
+
+
+class Cluster:
+    def __init__(self, nodes=3, options=None, per_node=None, env=None, name="test", weights=None, racks=None,
+                 ring=None, start=True, keep_dir=None):
+        """nodes: how many. options: for every node; per_node: {index: options}. ring: False for a single
+        node without a bus (the default for nodes=1). start=False: only writes the files."""
+        self.root = keep_dir or tempfile.mkdtemp(prefix="gyre-")
+        self.ring = (nodes > 1) if ring is None else ring
+        self.failed = False
+        self.nodes = []
+        secret = os.path.join(self.root, "secret")
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+            f.write("a secret of this test only, 40 bytes...\n")
+        ports = free_ports(3 * nodes)
+        for i in range(nodes):
+            opts = {"cluster-name": name, "cluster-secret-file": secret} if self.ring else {}
+            opts.update(options or {})
+            opts.update((per_node or {}).get(i, {}))
+            node = Node("n%d" % (i + 1), os.path.join(self.root, "n%d" % (i + 1)), ports[3 * i:3 * i + 3], opts, env)
+            if not self.ring:
+                node.bus_port = 0
+            self.nodes.append(node)
+        if self.ring:
+            lines = ["%s 127.0.0.1 %d port=%d cluster-client-port=%d rack=%s weight=%s" % (
+                n.name, n.bus_port, n.port, n.cluster_port,
+                (racks or {}).get(i, chr(ord("a") + i)), (weights or {}).get(i, 1)) for i, n in enumerate(self.nodes)]
+            for n in self.nodes:
+                n.lines = list(lines)
+        if start:
+            try:
+                self.start()
+            except BaseException:
+                self.failed = True
+                self.close()
+                raise
+
+    def __getitem__(self, i):
+        return self.nodes[i]
+
+    def __len__(self):
+        return len(self.nodes)
+
+    def __iter__(self):
+        return iter(self.nodes)
+
+    def start(self, seconds=40):
+        for n in self.nodes:
+            if not n.alive():
+                n.start()
+        self.wait_ready(seconds)
+        return self
+
+    def wait_ready(self, seconds=40, settled=True):
+        """Every running node answers; on a ring each sees all that run, and no slot differs."""
+        end = time.monotonic() + seconds
+        up = [n for n in self.nodes if n.alive()]
+        for n in up:
+            n.wait_ready(max(1, end - time.monotonic()))
+        if self.ring:
+            for n in up:
+                def good(n=n):
+                    if not n.alive():
+                        raise RuntimeError("%s ended:\n%s" % (n.name, n.log_end()))
+                    s = n.status()
+                    bad = s.get("nodes_alive") != len(up)
+                    if settled and len(up) == len(self.nodes):
+                        bad = bad or s.get("slots_differing") != 0 or s.get("hints_pending") != 0
+                    return (s,) if bad else True
+                wait_until("%s sees %d nodes and no difference" % (n.name, len(up)), good,
+                           max(1, end - time.monotonic()))
+        return self
+
+    def wait_settled(self, seconds=60):
+        return self.wait_ready(seconds, settled=True)
+
+    def close(self):
+        for n in self.nodes:
+            if n.alive():
+                try:
+                    os.kill(n.pid, signal.SIGCONT)
+                    os.kill(n.pid, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+        end = time.monotonic() + 10
+        for n in self.nodes:
+            if n.proc is None:
+                continue
+            try:
+                n.proc.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                n.proc.kill()
+                n.proc.wait(10)
+        if self.failed:
+            for n in self.nodes:
+                print("---- the end of %s\n%s" % (n.log, n.log_end()), file=sys.stderr)
+        if self.failed or os.environ.get("GYRE_KEEP"):
+            print("kept: %s" % self.root, file=sys.stderr)
+        else:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None and not issubclass(kind, KeyboardInterrupt) and kind.__name__ != "Skip":
+            self.failed = True
+        self.close()

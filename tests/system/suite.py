@@ -1,0 +1,111 @@
+"""What the test files share: the list of tests and small checks."""
+import os
+import shutil
+import subprocess
+import time
+
+from cluster import Cluster, Node, free_ports, is_standin, server_path, wait_until  # noqa: F401
+from resp import Client, Closed, ReplyError, Status, as_map, encode, slot, text  # noqa: F401
+
+TESTS = []
+notes = []          # figures of the test that runs, printed on its line
+
+
+class Skip(Exception):
+    """This test cannot run here; the text says why."""
+
+
+class Test:
+    def __init__(self, run, quick, gyre, limit):
+        self.name, self.run, self.quick, self.gyre, self.limit = run.__name__, run, quick, gyre, limit
+
+
+def test(quick=False, gyre=False, limit=120):
+    """gyre: makes no sense with a stand-in. limit: seconds."""
+    def add(function):
+        TESTS.append(Test(function, quick, gyre, limit))
+        return function
+    return add
+
+
+def note(text_):
+    notes.append(text_)
+
+
+def eq(got, want, what=""):
+    if got != want:
+        raise AssertionError("%s\n  got  %.600r\n  want %.600r" % (what, got, want))
+
+
+def ok(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def none(lines, what):
+    """lines: what a checker found."""
+    if lines:
+        raise AssertionError("%s: %d\n  %s" % (what, len(lines), "\n  ".join(map(str, lines[:20]))))
+
+
+def error_of(call, *args, **kw):
+    """The error reply that this call must get."""
+    try:
+        got = call(*args, **kw)
+    except ReplyError as e:
+        return e
+    raise AssertionError("%s answered %.200r, an error was expected" % (args, got))
+
+
+def tool(*words, data=None, seconds=60, fail_ok=False):
+    """Runs a program to its end; its output (stdout and stderr)."""
+    if not shutil.which(words[0]):
+        raise Skip("no %s: make deps installs it" % words[0])
+    try:
+        done = subprocess.run(list(map(str, words)), input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL if data is None else None, timeout=seconds)
+    except subprocess.TimeoutExpired as e:
+        if fail_ok:
+            return (e.output or b"").decode(errors="replace")
+        raise AssertionError("%s did not end within %d s:\n%s" % (" ".join(map(str, words)), seconds,
+                                                                 (e.output or b"").decode(errors="replace")[-2000:]))
+    out = done.stdout.decode(errors="replace")
+    if done.returncode and not fail_ok:
+        raise AssertionError("%s ended with %d:\n%s" % (" ".join(map(str, words)), done.returncode, out[-2000:]))
+    return out
+
+
+def cli(node, *words, data=None, cluster=False, seconds=60):
+    port = node.cluster_port if cluster else node.port
+    return tool("redis-cli", "-h", "127.0.0.1", "-p", port, *words, data=data, seconds=seconds).strip()
+
+
+def ends_by_itself(node, seconds=15):
+    """Waits for a node that should refuse to start; returns (exit code, its log)."""
+    try:
+        code = node.proc.wait(seconds)
+    except subprocess.TimeoutExpired:
+        node.kill()
+        raise AssertionError("it runs on, it should have refused to start; log:\n" + node.log_end())
+    return code, node.log_end(100)
+
+
+def refuses(cluster, node, *must_say):
+    """Starts node, which must refuse and say these words (case does not matter)."""
+    node.start(write=False)
+    code, log = ends_by_itself(node)
+    ok(code != 0, "refused with exit code 0")
+    ok(code > 0, "died by signal %d:\n%s" % (-code, log))
+    for word in must_say:
+        ok(str(word).lower() in log.lower(), "the log does not say %r:\n%s" % (word, log))
+    return log
+
+
+def key_in_slot_of(names_wanted, node, prefix="k"):
+    """The first key prefix:i for which names_wanted(replica names) is true."""
+    for i in range(2000):
+        key = "%s:%d" % (prefix, i)
+        names = [text(n) for n in node.call("GYRE", "REPLICAS", key)]
+        if names_wanted(names):
+            return key, names
+    raise AssertionError("no such key")

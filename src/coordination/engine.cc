@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/probe.h"
 #include "ring/slot.h"
 
 namespace gyre {
@@ -192,6 +193,7 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   if (job.above) space_.clock().see(Version::at_ms(job.above + 1));
   if (job.ceiling && space_.clock().peek(now).ms() > job.ceiling) {
     metrics_.late_answers.add();
+    GYRE_PROBE(late);
     deliver_late(job.ticket);
     return Ran::pending;
   }
@@ -231,6 +233,7 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   const bool sure = state(job.slot).sure;
   if (!sure && !all_blind) {
     metrics_.unsure_reads.add();
+    GYRE_PROBE(unsure_read);
     start_gather(request_of(commands, job), sure_quorum(), true);
     return Ran::pending;
   }

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/probe.h"
 #include "coordination/engine.h"
 #include "shard/lookup.h"
 
@@ -86,6 +87,7 @@ Request Engine::take_forward(std::uint64_t id, bool ran) {
 }
 
 void Engine::reroute(Request&& request, NodeIndex failed, bool left) {
+  if (left) GYRE_PROBE(taken_broken);
   const std::uint32_t flags = request.flags();
   const bool once = (flags & flag::once) != 0 || (request.overtaken && (flags & flag::write));
   if ((once && left) || ++request.hops > n_ + 1) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/probe.h"
 #include "coordination/engine.h"
 #include "ring/slot.h"
 
@@ -161,6 +162,7 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
   // executing.
   if (job.ceiling && space_.clock().peek(clock_.wall_ms()).ms() > job.ceiling) {
     metrics_.late_answers.add();
+    GYRE_PROBE(late);
     deliver_late(job.ticket);
     return drain(slot);
   }

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/probe.h"
 #include "coordination/engine.h"
 #include "ring/slot.h"
 
@@ -283,6 +284,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     s.actor = from;
     if (s.acting) {
       // Another node acts for this slot.
+      if (replica_index(slot, options_.self) == 0) GYRE_PROBE(bypassed_primary);
       s.acting = false;
       make_unsure(slot);
     }
@@ -295,7 +297,11 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
                           r->newest_before > effect.version && !own_before;
     if (r->stands && !base_moved && !survived) continue;
     metrics_.newer_answers.add();
-    if (base_moved) metrics_.base_refused.add();
+    GYRE_PROBE(newer);
+    if (base_moved) {
+      metrics_.base_refused.add();
+      GYRE_PROBE(base_refused);
+    }
     const Node* record = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
     std::string bytes;
     Effect whole;
@@ -454,6 +460,7 @@ void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& origi
     again.changes.push_back(c);
   }
   metrics_.newer_restamped.add();
+  GYRE_PROBE(restamped);
   space_.merge(made.slot, key_hash(original.key), again);
   Operation moved;
   bool moves = op && !op->done;

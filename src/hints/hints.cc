@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/probe.h"
 
 namespace gyre {
 
@@ -33,6 +34,7 @@ Kept Hints::note(NodeIndex peer, Slot slot, DbIndex db, std::string_view key, Ve
   } else {
     if (p.hints.size() >= options_.hints_max) {
       ++dropped;
+      GYRE_PROBE(hint_overflow);
       mark(peer, slot, rows);
       return Kept::marked;
     }
@@ -85,6 +87,7 @@ void Hints::expire(UnixMs now, StoreBatch& rows) {
     for (const auto& [name, hint] : peers_[i].hints) {
       if (now - hint.made_ms > options_.age_max_ms) old.push_back(name);
     }
+    if (!old.empty()) GYRE_PROBE(hint_overflow);
     for (const Name& name : old) drop_to_mark(peer, name, rows);
   }
 }

@@ -103,6 +103,7 @@ clang: ## build everything with clang++-14 as well, into build/clang
 
 SYSTEM_QUICK ?= --quick
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 SEEDS ?= 1..30
 ARGS ?=
 SAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1:$$ASAN_OPTIONS \
@@ -111,6 +112,14 @@ SAN_ENV := ASAN_OPTIONS=detect_stack_use_after_return=1:$$ASAN_OPTIONS \
 
 # A script that is not in the tree yet: say so and fail, rather than pass by doing nothing.
 run_script = @test -x $(1) || { echo "$@: $(1) is not written yet"; exit 1; }; exec $(1) $(2)
+
+SHIM := build/shim/shim.so
+.PHONY: shim
+shim: $(SHIM)
+$(SHIM): tests/system/shim/shim.c
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@gcc -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -shared -fPIC -o $@ $< -ldl
 
 .PHONY: unit
 unit: ## build and run the unit tests; T=ring runs one room
@@ -122,7 +131,7 @@ test: ## unit tests and the quick system tests; T=ring: the unit tests of one ro
 ifneq ($(T),)
 	@$(MAKE) --no-print-directory unit
 else
-	@$(MAKE) --no-print-directory release
+	@$(MAKE) --no-print-directory release shim
 	@.ci/suites unit='$(MAKE) --no-print-directory unit' \
 	  $(if $(wildcard tests/system/run),system='tests/system/run $(SYSTEM_QUICK)')
 endif
@@ -137,8 +146,11 @@ else
 endif
 
 .PHONY: system
-system: release ## all system tests: real processes, some killed
+system: release shim ## all system tests: real processes, some killed
 	$(call run_script,tests/system/run,$(ARGS))
+.PHONY: soak
+soak: release shim ## mixed faults for SOAK_SECONDS (600), and the long system tests; SEED=n: its plan again
+	@SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SEED) tests/system/run --soak $(ARGS)
 .PHONY: compat
 compat: release ## Redis' own test suite and client libraries against a node
 	$(call run_script,redis-compat/run,$(ARGS))
@@ -153,7 +165,7 @@ compose-check: ## check conf/compose; where podman can start, build and run it
 	@tests/system/compose_check $(ARGS)
 
 # Sanitizers run the unit suite; SYSTEM=1 adds the quick system tests with that server.
-sanitized = $(MAKE) --no-print-directory -j$(JOBS) KIND=$@ $(if $(SYSTEM),programs) build/$@/bin/gyre-tests && \
+sanitized = $(MAKE) --no-print-directory -j$(JOBS) KIND=$@ $(if $(SYSTEM),programs $(SHIM)) build/$@/bin/gyre-tests && \
   .ci/suites unit='$(MAKE) --no-print-directory KIND=$@ unit' \
     $(if $(SYSTEM),system='$(SAN_ENV) GYRE_SERVER=$(CURDIR)/build/$@/bin/gyre-server tests/system/run $(SYSTEM_QUICK)')
 .PHONY: asan tsan

@@ -87,20 +87,42 @@ def wait_until(what, condition, seconds, step=0.05):
 class Node:
     """One server process and its folder."""
 
-    def __init__(self, name, folder, ports, options, env=None):
-        self.name, self.dir = name, folder
+    def __init__(self, name, folder, ports, options, env=None, host="127.0.0.1"):
+        self.name, self.dir, self.host = name, folder, host
         self.port, self.cluster_port, self.bus_port = ports
         self.options, self.env = dict(options), dict(env or {})
         self.lines = []                    # cluster-node lines
         self.prefix = []                   # words before the program, such as taskset -c 0
         self.proc = None
+        self.shim = None                   # see use_shim
         self.config = os.path.join(folder, "gyre.conf")
         self.log = os.path.join(folder, "log")
         os.makedirs(folder, exist_ok=True)
 
+    @property
+    def data(self):
+        return os.path.join(self.dir, "data")
+
+    @property
+    def address(self):
+        """For Client and Load."""
+        return self.host, self.port
+
+    def use_shim(self):
+        """Before start: faults of clock and disk can then be switched through self.shim."""
+        from shim import Shim
+        os.makedirs(self.data, exist_ok=True)
+        self.shim = Shim(self.dir, self.data)
+        self.env.update(self.shim.env)
+        return self
+
+    def wipe(self):
+        """The node has ended; its disk is replaced by an empty one."""
+        shutil.rmtree(self.data)
+
     def write_config(self):
         # The data is in a folder of its own: what this module writes must not look like the store.
-        opts = {"port": self.port, "bind": "127.0.0.1", "dir": os.path.join(self.dir, "data")}
+        opts = {"port": self.port, "bind": self.host, "dir": self.data}
         os.makedirs(opts["dir"], exist_ok=True)
         if self.cluster_port and not is_standin():
             opts["cluster-client-port"] = self.cluster_port
@@ -159,7 +181,7 @@ class Node:
         self.signal(signal.SIGCONT)
 
     def client(self, timeout=10.0, proto=2, cluster=False):
-        return Client(self.cluster_port if cluster else self.port, timeout=timeout, proto=proto)
+        return Client(self.cluster_port if cluster else self.port, self.host, timeout=timeout, proto=proto)
 
     def call(self, *args, timeout=10.0):
         """One command on a connection of its own."""
@@ -196,9 +218,10 @@ class Node:
 
 class Cluster:
     def __init__(self, nodes=3, options=None, per_node=None, env=None, name="test", weights=None, racks=None,
-                 ring=None, start=True, keep_dir=None):
+                 ring=None, start=True, keep_dir=None, shim=False, net=None):
         """nodes: how many. options: for every node; per_node: {index: options}. ring: False for a single
-        node without a bus (the default for nodes=1). start=False: only writes the files."""
+        node without a bus (the default for nodes=1). start=False: only writes the files. shim: every node
+        runs under it. net: a netns.Net; each node then lives in a network namespace of its own."""
         self.root = keep_dir or tempfile.mkdtemp(prefix="gyre-")
         self.ring = (nodes > 1) if ring is None else ring
         self.failed = False
@@ -211,13 +234,18 @@ class Cluster:
             opts = {"cluster-name": name, "cluster-secret-file": secret} if self.ring else {}
             opts.update(options or {})
             opts.update((per_node or {}).get(i, {}))
-            node = Node("n%d" % (i + 1), os.path.join(self.root, "n%d" % (i + 1)), ports[3 * i:3 * i + 3], opts, env)
+            node = Node("n%d" % (i + 1), os.path.join(self.root, "n%d" % (i + 1)), ports[3 * i:3 * i + 3], opts, env,
+                        net.host(i) if net else "127.0.0.1")
+            if net:
+                node.prefix = net.prefix(i)
+            if shim:
+                node.use_shim()
             if not self.ring:
                 node.bus_port = 0
             self.nodes.append(node)
         if self.ring:
-            lines = ["%s 127.0.0.1 %d port=%d cluster-client-port=%d rack=%s weight=%s" % (
-                n.name, n.bus_port, n.port, n.cluster_port,
+            lines = ["%s %s %d port=%d cluster-client-port=%d rack=%s weight=%s" % (
+                n.name, n.host, n.bus_port, n.port, n.cluster_port,
                 (racks or {}).get(i, chr(ord("a") + i)), (weights or {}).get(i, 1)) for i, n in enumerate(self.nodes)]
             for n in self.nodes:
                 n.lines = list(lines)
@@ -264,6 +292,10 @@ class Cluster:
                 wait_until("%s sees %d nodes and no difference" % (n.name, len(up)), good,
                            max(1, end - time.monotonic()))
         return self
+
+    @property
+    def addresses(self):
+        return [n.address for n in self.nodes]
 
     def wait_settled(self, seconds=60):
         return self.wait_ready(seconds, settled=True)

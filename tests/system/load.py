@@ -1,6 +1,6 @@
 """Mixed load with a checker: what was acknowledged must be there, what is read must be allowed.
 
-    load = Load([n.port for n in ring], workers=6)
+    load = Load(ring.addresses, workers=6)
     load.run_for(2); ring[0].kill(); load.run_for(2); ...
     load.finish()
     problems = load.check(ports)          # [] or lines that say what is lost or wrong
@@ -8,7 +8,11 @@
 Every key has one writer, which sends one thing after the other. So by the levels' promise (read where the
 slot is acted for, write to a quorum) a register (string, hash field, score) reads as its last acknowledged
 write or as a later one of unknown outcome; a counter is between acked and acked + unknown; sets and lists
-hold every acknowledged element exactly once and nothing that was never sent.
+hold every acknowledged element exactly once and nothing that was never sent; what a queue handed out never
+comes back, and no deleted string, field or member does. levels=("quorum", "quorum") asks for them on each
+connection; a client that roams sees its own writes at these levels, but while two nodes act for a slot, as after a
+restart, they count, pop and push at the same time: what INCR and LPOP answered and the order of a list are judged for
+clients that stay where they are. judge=False leaves replies unjudged (level ONE across a partition), and only the end counts.
 Unknown is: no reply (the connection failed), or -NOQUORUM, which says that the write may survive. Any
 other error reply promises that nothing was stored. Workers move to the next node when theirs fails.
 """
@@ -21,6 +25,16 @@ from resp import Client, ReplyError
 
 REFUSED = ("LOADING", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "MAXCLIENTS")
 PROBLEMS_MAX = 50
+TTL_MS = 800
+FLEETING_SECONDS = 0.001 * TTL_MS + 3.0     # an expiry is an absolute time: clocks may be off by the skew that is accepted
+READS = {"string": lambda k, f: (b"GET", k), "fleeting": lambda k, f: (b"GET", k), "hash": lambda k, f: (b"HGET", k, f),
+         "zset": lambda k, f: (b"ZSCORE", k, f), "member": lambda k, f: (b"SISMEMBER", k, f)}
+
+
+def as_read(kind, reply):
+    if kind == "zset":
+        return None if reply is None else float(reply)
+    return (True if reply else None) if kind == "member" else reply
 
 
 class Register:
@@ -43,6 +57,40 @@ class Register:
         return "acknowledged %r%s" % (self.acked, ", or of unknown outcome %r" % sorted(map(repr, self.later))[:5] if self.later else "")
 
 
+class Fleeting(Register):
+    """Set with a time to live: may be gone at any time, and must be gone a while after the last was set."""
+
+    gone_at = 0.0
+
+    def ack(self, value):
+        super().ack(value)
+        self.gone_at = time.monotonic() + FLEETING_SECONDS
+
+    def unknown(self, value):
+        super().unknown(value)
+        self.gone_at = time.monotonic() + FLEETING_SECONDS
+
+    def allows(self, value):
+        return value is None or (super().allows(value) and time.monotonic() < self.gone_at)
+
+
+class Queue:
+    """Pushed at one end, popped at the other, by one worker."""
+
+    def __init__(self):
+        self.acked, self.maybe, self.popped, self.unknown_pops = set(), set(), set(), 0
+
+    def problems(self, name, have):
+        lost = self.acked - self.popped - set(have)
+        if len(lost) > self.unknown_pops:
+            yield "%s lost %d acknowledged elements, %d pops are of unknown outcome, first lost %r" % (name, len(lost), self.unknown_pops, min(lost)[:40])
+        for what, found in (("came back after they were popped", set(have) & self.popped), ("were never sent", set(have) - self.acked - self.maybe)):
+            if found:
+                yield "%s: %d elements %s, first %r" % (name, len(found), what, min(found)[:40])
+        if len(have) != len(set(have)):
+            yield "%s holds %d elements twice" % (name, len(have) - len(set(have)))
+
+
 class Worker(threading.Thread):
     KEYS = 40
 
@@ -52,9 +100,10 @@ class Worker(threading.Thread):
         self.registers = {}                     # (kind, key, field) -> Register
         self.counts = {}                        # key -> [acked, unknown]
         self.sets = {}                          # key -> (acked list, unknown set); also lists, in order
+        self.queues = {}
         self.problems, self.ops, self.unknowns, self.refused = [], 0, 0, 0
         self.gap, self.last_ok, self.serial = 0.0, time.monotonic(), 0
-        self.last_error = ""
+        self.last_error = self.through = ""
 
     def wrong(self, text):
         if len(self.problems) < PROBLEMS_MAX:
@@ -62,16 +111,36 @@ class Worker(threading.Thread):
 
     # what to send: (command, on_ack(reply), on_unknown()) ----------------------------------------
     def register(self, kind, key, field, command, value):
-        r = self.registers.setdefault((kind, key, field), Register())
+        r = self.registers.setdefault((kind, key, field), Fleeting() if kind == "fleeting" else Register())
         return command, lambda _: r.ack(value), lambda: r.unknown(value)
 
-    def read(self, kind, key, field, command, convert=lambda v: v):
-        r = self.registers.setdefault((kind, key, field), Register())
+    def read(self, kind, key, field):
+        r = self.registers.setdefault((kind, key, field), Fleeting() if kind == "fleeting" else Register())
+        command = READS[kind](key, field)
 
         def judge(reply):
-            if not r.allows(convert(reply)):
-                self.wrong("%s read %r; %r" % (command, reply, r))
+            if self.load.judge and not r.allows(as_read(kind, reply)):
+                self.wrong("%s read %r through %s; %r" % (command, reply, self.through, r))
         return command, judge, lambda: None
+
+    def queue(self, key, value):
+        q = self.queues.setdefault(key, Queue())
+        if self.rng.random() < 0.55:
+            return (b"RPUSH", key, value), lambda _: q.acked.add(value), lambda: q.maybe.add(value)
+
+        def popped(reply):
+            if reply is None:
+                missed = len(q.acked - q.popped)
+                if self.load.judge_order and missed > q.unknown_pops:
+                    self.wrong("LPOP %s found nothing; %d elements are there, %d pops of unknown outcome" % (key, missed, q.unknown_pops))
+                return
+            if self.load.judge_order and (reply in q.popped or reply not in q.acked | q.maybe):
+                self.wrong("LPOP %s gave %r, which was %s" % (key, reply[:40], "popped before" if reply in q.popped else "never sent"))
+            q.popped.add(reply)
+
+        def lost():
+            q.unknown_pops += 1
+        return (b"LPOP", key), popped, lost
 
     def element(self, key, command, element):
         acked, maybe = self.sets.setdefault(key, ([], set()))
@@ -80,39 +149,51 @@ class Worker(threading.Thread):
     def one(self):
         self.serial += 1
         k, v = self.rng.randrange(self.KEYS), b"%d.%d." % (self.id, self.serial) + b"x" * self.rng.choice((1, 10, 100, 1000))
-        key = b"%%s:%d:%d" % (self.id, k)
-        what = self.rng.random()
-        if what < 0.22:
+        key = b"%%s:%s%d:%d" % (self.load.name, self.id, k)
+        few = b"%%s:%s%d:%d" % (self.load.name, self.id, k % 5)
+        field = b"f%d" % self.rng.randrange(20)
+        what, gone = self.rng.random(), self.rng.random() < 0.15
+        if what < 0.20:
             return self.register("string", key % b"str", None, (b"SET", key % b"str", v), v)
-        if what < 0.25:
+        if what < 0.23:
             return self.register("string", key % b"str", None, (b"DEL", key % b"str"), None)
+        if what < 0.40:
+            return self.read("string", key % b"str", None)
+        if what < 0.43:
+            return self.register("fleeting", key % b"ttl", None, (b"SET", key % b"ttl", v, b"PX", TTL_MS), v)
         if what < 0.45:
-            return self.read("string", key % b"str", None, (b"GET", key % b"str"))
-        if what < 0.58:
-            name = key % b"cnt" if what < 0.54 else b"cnt:shared:%d" % (k % 5)
+            return self.read("fleeting", key % b"ttl", None)
+        if what < 0.56:
+            name = key % b"cnt" if what < 0.52 else b"cnt:shared:%s%d" % (self.load.name, k % 5)
             c = self.counts.setdefault(name, [0, 0])
 
             def counted(reply):
                 c[0] += 1
-                if not name.startswith(b"cnt:shared") and not c[0] <= reply <= c[0] + c[1]:
+                if self.load.judge_order and not name.startswith(b"cnt:shared") and not c[0] <= reply <= c[0] + c[1]:
                     self.wrong("INCR %s answered %d; acknowledged %d, unknown %d" % (name, reply, c[0], c[1]))
 
             def lost():
                 c[1] += 1
             return (b"INCR", name), counted, lost
-        if what < 0.68:
-            return self.element(b"set:%d:%d" % (self.id, k % 5), (b"SADD", b"set:%d:%d" % (self.id, k % 5), v), v)
-        if what < 0.78:
-            return self.element(b"list:%d:%d" % (self.id, k % 5), (b"RPUSH", b"list:%d:%d" % (self.id, k % 5), v), v)
-        field = b"f%d" % self.rng.randrange(20)
+        if what < 0.63:
+            return self.element(few % b"set", (b"SADD", few % b"set", v), v)
+        if what < 0.70:
+            return self.element(few % b"list", (b"RPUSH", few % b"list", v), v)
+        if what < 0.76:
+            return self.queue(few % b"queue", v)
+        if what < 0.82:
+            command = (b"HDEL", key % b"hash", field) if gone else (b"HSET", key % b"hash", field, v)
+            return self.register("hash", key % b"hash", field, command, None if gone else v)
         if what < 0.86:
-            return self.register("hash", key % b"hash", field, (b"HSET", key % b"hash", field, v), v)
-        if what < 0.90:
-            return self.read("hash", key % b"hash", field, (b"HGET", key % b"hash", field))
-        if what < 0.97:
-            return self.register("zset", key % b"zset", field, (b"ZADD", key % b"zset", self.serial, field), float(self.serial))
-        return self.read("zset", key % b"zset", field, (b"ZSCORE", key % b"zset", field),
-                         lambda s: None if s is None else float(s))
+            return self.read("hash", key % b"hash", field)
+        if what < 0.92:
+            command = (b"ZREM", key % b"zset", field) if gone else (b"ZADD", key % b"zset", self.serial, field)
+            return self.register("zset", key % b"zset", field, command, None if gone else float(self.serial))
+        if what < 0.94:
+            return self.read("zset", key % b"zset", field)
+        if what < 0.98:
+            return self.register("member", key % b"mem", field, (b"SREM" if gone else b"SADD", key % b"mem", field), None if gone else True)
+        return self.read("member", key % b"mem", field)
 
     def settle(self, op, reply):
         command, ack, unknown = op
@@ -142,8 +223,14 @@ class Worker(threading.Thread):
             self.load.idle.discard(self.id)
             ops, answered = [], 0
             try:
+                if client and self.rng.random() < self.load.roam:
+                    client.close()
+                    client, at = None, self.rng.randrange(len(self.ports))
                 if client is None:
                     client = Client(self.ports[at % len(self.ports)], timeout=self.load.timeout)
+                    self.through = client.port
+                    if self.load.levels:
+                        client("GYRE", "CONSISTENCY", "READ", self.load.levels[0], "WRITE", self.load.levels[1])
                 ops = [self.one() for _ in range(self.rng.choice((1, 1, 1, 2, 8)))]
                 client.sock.sendall(b"".join(self.load.encode(o[0]) for o in ops))
                 for op in ops:
@@ -168,9 +255,12 @@ class Worker(threading.Thread):
 
 
 class Load:
-    def __init__(self, ports, workers=6, seed=1, timeout=5.0, pause=0.001):
+    def __init__(self, ports, workers=6, seed=1, timeout=5.0, pause=0.001, levels=None, judge=True, name=b"", roam=0.0):
+        """ports: or addresses. levels: (read, write), None: the server's. name: keeps the keys of two loads apart.
+        roam: how likely a worker goes on through another node, each time."""
         from resp import encode
-        self.encode, self.timeout, self.pause = encode, timeout, pause
+        self.encode, self.timeout, self.pause, self.levels, self.judge, self.name, self.roam = encode, timeout, pause, levels, judge, name, roam
+        self.judge_order = judge and not roam
         self.done, self.paused, self.idle = threading.Event(), threading.Event(), set()
         self.workers = [Worker(self, i, list(ports), seed) for i in range(workers)]
         for w in self.workers:
@@ -211,15 +301,26 @@ class Load:
     def last_error(self):
         return next((w.last_error for w in self.workers if w.last_error), "")
 
+    def keys(self):
+        """All that was ever written, deleted keys included."""
+        out = set()
+        for w in self.workers:
+            out.update(k[1] for k in w.registers)
+            for names in (w.counts, w.sets, w.queues):
+                out.update(names)
+        return out
+
     def problems(self):
         return [p for w in self.workers for p in w.problems]
 
     def check(self, ports, local=False):
         """Reads everything through each port; with local=True the node's own replica alone."""
         out = self.problems()
+        fleeting = [r.gone_at for w in self.workers for r in w.registers.values() if isinstance(r, Fleeting)]
+        time.sleep(max(0.0, max(fleeting, default=0.0) - time.monotonic()))
         for port in ports:
             for line in self._check_one(port, (b"GYRE", b"LOCAL") if local else ()):
-                out.append("%s of port %d: %s" % ("replica" if local else "view", port, line))
+                out.append("%s of port %s: %s" % ("replica" if local else "view", port, line))
         return out
 
     def _check_one(self, port, prefix):
@@ -242,13 +343,13 @@ class Load:
             shared = {}
             for w in self.workers:
                 items = sorted(w.registers.items(), key=repr)
-                how = {"string": lambda k, f: (b"GET", k), "hash": lambda k, f: (b"HGET", k, f), "zset": lambda k, f: (b"ZSCORE", k, f)}
-                for (k, r), reply in zip(items, ask([how[k[0]](k[1], k[2]) for k, _ in items])):
-                    if isinstance(reply, ReplyError):
-                        continue
-                    value = float(reply) if k[0] == "zset" and reply is not None else reply
-                    if not r.allows(value):
-                        out.append("%s %s %s is %r; %r" % (k[0], k[1], k[2] or "", value, r))
+                for (k, r), reply in zip(items, ask([READS[k[0]](k[1], k[2]) for k, _ in items])):
+                    if not isinstance(reply, ReplyError) and not r.allows(as_read(k[0], reply)):
+                        out.append("%s %s %s is %r; %r" % (k[0], k[1], k[2] or "", reply, r))
+                names = sorted(w.queues)
+                for name, reply in zip(names, ask([(b"LRANGE", n, 0, -1) for n in names])):
+                    if not isinstance(reply, ReplyError):
+                        out.extend(w.queues[name].problems(name, reply))
                 for name, (acked, unknown) in w.counts.items():
                     mine = shared.setdefault(name, [0, 0])
                     mine[0] += acked
@@ -265,7 +366,7 @@ class Load:
                         out.append("%s has %d elements that were never sent" % (name, len(alien)))
                     if len(reply) != len(have):
                         out.append("%s holds %d elements twice" % (name, len(reply) - len(have)))
-                    if name.startswith(b"list") and not lost:
+                    if name.startswith(b"list") and not lost and self.judge_order:
                         sure = set(acked)
                         if [e for e in reply if e in sure] != acked:
                             out.append("%s: acknowledged elements are out of order" % name)

@@ -55,6 +55,9 @@ def encode(args):
 
 class Client:
     def __init__(self, port, host="127.0.0.1", timeout=10.0, proto=2):
+        """port: a number, or (host, port)."""
+        if isinstance(port, tuple):
+            host, port = port
         self.port = port
         self.sock = socket.create_connection((host, port), timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -16,14 +16,18 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, run, quick, gyre, limit):
-        self.name, self.run, self.quick, self.gyre, self.limit = run.__name__, run, quick, gyre, limit
+    def __init__(self, run, quick=False, gyre=False, soak=False, netns=False, limit=120):
+        self.name, self.run, self.quick, self.gyre, self.soak, self.netns, self.limit = run.__name__, run, quick, gyre, soak, netns, limit
+
+    def words(self):
+        return " ".join(w for w, yes in (("quick", self.quick), ("gyre-only", self.gyre), ("soak", self.soak), ("netns", self.netns)) if yes)
 
 
-def test(quick=False, gyre=False, limit=120):
-    """gyre: makes no sense with a stand-in. limit: seconds."""
+def test(**how):
+    """quick: also in `make test`. gyre: makes no sense with a stand-in. soak: only in `make soak`.
+    netns: runs in network namespaces of its own, skipped where they cannot be made. limit: seconds."""
     def add(function):
-        TESTS.append(Test(function, quick, gyre, limit))
+        TESTS.append(Test(function, **how))
         return function
     return add
 
@@ -40,6 +44,13 @@ def eq(got, want, what=""):
 def ok(condition, what):
     if not condition:
         raise AssertionError(what)
+
+
+def within(name, got, promised, unit="ms"):
+    """Prints a time or an amount; on a busy machine only five times what is promised is a failure."""
+    note("%s %.4g %s (promised %.4g)" % (name, got, unit, promised))
+    if got > 5 * promised:
+        raise AssertionError("%s: %.4g %s is over five times %.4g" % (name, got, unit, promised))
 
 
 def none(lines, what):

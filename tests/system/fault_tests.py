@@ -1,0 +1,250 @@
+"""Kills, pauses, absences and wiped nodes, on rings of three and five. What is promised under each: no acknowledged
+write lost at QUORUM, no wrong read, no deleted key back, and every key equal on every replica at the end."""
+import os
+
+from faults import *  # noqa: F401,F403
+from load import Load
+from suite import *  # noqa: F401,F403
+
+GAP_MAX = 3.0      # seconds a client that may change the node may go without a success; 1 s plus a busy machine
+# A client that changes its node sees its own writes at these levels; at R=ONE only where it stays.
+ROAM = dict(roam=0.02, levels=("quorum", "quorum"))
+
+
+def kill_rounds(nodes, rounds, options=None):
+    with Cluster(nodes, options=options) as ring:
+        load = Load(ring.addresses, workers=4)
+        roaming = Load(ring.addresses, workers=3, name=b"r", **ROAM)
+        try:
+            for _ in range(rounds):
+                for n in ring:
+                    load.run_for(0.5)
+                    n.kill()
+                    load.run_for(1.0)
+                    n.start()
+                    ring.wait_ready(60, settled=False)
+            load.run_for(0.5)
+        finally:
+            load.finish()
+            roaming.finish()
+        note("%d kills" % (rounds * nodes))
+        ends_well(ring, load, roaming)
+        ok(load.gap < GAP_MAX, "a client had no success for %.1f s" % load.gap)
+
+
+@test(gyre=True, limit=240)
+def fault_kill_rounds():
+    """Each node in turn, kill -9 and restart under load, three rounds."""
+    kill_rounds(3, 3)
+
+
+@test(gyre=True, limit=240)
+def fault_kill_rounds_five():
+    kill_rounds(5, 1, {"threads": 1})
+
+
+@test(gyre=True, soak=True, limit=900)
+def soak_kill_rounds():
+    """Twenty rounds."""
+    kill_rounds(3, 20)
+
+
+@test(gyre=True, soak=True, limit=900)
+def soak_kill_rounds_five():
+    kill_rounds(5, 6, {"threads": 1})
+
+
+@test(gyre=True, limit=240)
+def fault_kill_two_of_five():
+    """Two dead at once: where they are two of the three replicas nothing is acknowledged, and nothing is lost."""
+    with Cluster(5, options={"threads": 1}) as ring:
+        load = Load(ring.addresses, workers=5, **ROAM)
+        try:
+            for pair in ((0, 1), (2, 4)):
+                load.run_for(0.5)
+                for i in pair:
+                    ring[i].kill()
+                load.run_for(2)
+                for i in pair:
+                    ring[i].start()
+                ring.wait_ready(60, settled=False)
+        finally:
+            load.finish()
+        ends_well(ring, load)
+
+
+def pauses(nodes, seconds):
+    with Cluster(nodes, options={"threads": 1} if nodes > 3 else None) as ring:
+        paused = ring[1]
+        others = [n.address for n in ring if n is not paused]
+        # Through the others nobody waits long. Who may also use the paused node sees whether it answers from its past.
+        load = Load(others, workers=4, timeout=3.0, **ROAM)
+        through = Load(ring.addresses, workers=3, timeout=1.0, name=b"t", **ROAM)
+        try:
+            for t in seconds:
+                load.run_for(1)
+                paused.stop()
+                load.run_for(t)
+                paused.cont()
+                load.run_for(1.5)
+        finally:
+            if paused.alive():
+                paused.cont()
+            load.finish()
+            through.finish()
+        ends_well(ring, load, through)
+        ok(load.gap < GAP_MAX, "a client of the others had no success for %.1f s" % load.gap)
+
+
+@test(gyre=True, limit=240)
+def fault_pauses():
+    pauses(3, (1, 5, 1))
+
+
+@test(gyre=True, limit=240)
+def fault_pauses_five():
+    pauses(5, (1, 5))
+
+
+@test(gyre=True, soak=True, limit=300)
+def soak_pause_30s():
+    pauses(3, (30, 1, 5))
+
+
+# ---- a node that was away
+
+def many_types(prefix, count):
+    for i in range(count):
+        yield "SET", "%s:s:%d" % (prefix, i), "%s %d" % (prefix, i)
+        if i % 10 == 0:
+            yield "HSET", "%s:h:%d" % (prefix, i), "a", i, "b", i
+            yield "SADD", "%s:m:%d" % (prefix, i), "a", "b", "c", i
+            yield "ZADD", "%s:z:%d" % (prefix, i), i, "a", 2, "b"
+            yield "DEL", "%s:l:%d" % (prefix, i)            # what is sent again must not push twice
+            yield "RPUSH", "%s:l:%d" % (prefix, i), *range(20)
+
+
+def changes(prefix, count):
+    """Overwrites, deletes, removals of elements; all may be sent twice."""
+    for i in range(count):
+        if i % 3 == 0:
+            yield "DEL", "%s:s:%d" % (prefix, i)
+        else:
+            yield "SET", "%s:s:%d" % (prefix, i), "changed %d" % i
+        if i % 10 == 0:
+            yield "HDEL", "%s:h:%d" % (prefix, i), "a"
+            yield "SREM", "%s:m:%d" % (prefix, i), "a", "b"
+            yield "ZADD", "%s:z:%d" % (prefix, i), 7, "a"
+            yield "LTRIM", "%s:l:%d" % (prefix, i), 0, 4
+            yield "SET", "%s:n:%d" % (prefix, i), i, "EX", 1000
+
+
+def deleted(prefix, count):
+    return ["%s:s:%d" % (prefix, i) for i in range(0, count, 3)]
+
+
+def away(options, down, count=3000, nodes=3):
+    """One node is away while `count` keys of all types change and a third of them goes."""
+    with Cluster(nodes, options=options) as ring:
+        gone, others = ring[nodes - 1], [n for n in ring.nodes[:nodes - 1]]
+        fill(others[0].address, many_types("a", count))
+        ring.wait_settled(60)
+        gone.kill()
+        began = time.monotonic()
+        fill(others[0].address, changes("a", count))
+        fill(others[1].address, many_types("b", count // 2))
+        time.sleep(max(0.0, down - (time.monotonic() - began)))
+        dropped = sum(metric(n, "hints_dropped") for n in others)
+        gone.start()
+        gone.wait_ready(60)
+        since = time.monotonic()
+        ends_well(ring, since=since, extra=deleted("a", count))
+        note(sums(ring, "hints_written", "hints_replayed", "hints_dropped", "compare_differences"))
+        for n in ring:
+            eq(set(n.client(timeout=30).pipeline([("EXISTS", k) for k in deleted("a", count)])), {0}, "deleted keys through " + n.name)
+        return dropped
+
+
+@test(gyre=True, limit=180)
+def fault_away_hinted():
+    eq(away({}, 0), 0, "hints dropped within their bounds")
+
+
+@test(gyre=True, limit=180)
+def fault_away_longer_than_hints():
+    """hints-max-age 2 s, away for 6 s."""
+    ok(away({"hints-max-age": 2}, 6) > 0, "no hint was dropped by age")
+
+
+@test(gyre=True, limit=180)
+def fault_away_more_than_hints():
+    """hints-max 100, some thousands of keys."""
+    ok(away({"hints-max": 100}, 0) > 0, "no hint was dropped by number")
+
+
+@test(gyre=True, limit=180)
+def fault_away_no_hints():
+    """hints-max 0: only by comparison."""
+    away({"hints-max": 0}, 0)
+
+
+@test(gyre=True, limit=180)
+def fault_away_no_hints_five():
+    away({"hints-max": 0, "threads": 1}, 0, nodes=5)
+
+
+def wiped(nodes, options=None):
+    with Cluster(nodes, options=options) as ring:
+        fill(ring[0].address, many_types("a", 3000))
+        fill(ring[1].address, changes("a", 1500))
+        load = Load(ring.addresses, workers=4, **ROAM)
+        try:
+            for n in ring.nodes[:2]:
+                load.run_for(0.5)
+                ring.wait_settled(60)
+                n.kill()
+                n.wipe()
+                load.run_for(1)
+                n.start()
+                ring.wait_ready(60, settled=False)
+                load.run_for(0.5)
+                began = time.monotonic()
+                # The next is wiped only when this one is a full replica again: two losses at once are two of three disks.
+                load.hold()
+                wait_equal(ring, FIVE * EQUAL_SECONDS, load.keys())
+                load.go_on()
+                note("%s refilled after %.1f s" % (n.name, time.monotonic() - began))
+        finally:
+            load.finish()
+        ends_well(ring, load, extra=deleted("a", 1500))
+        eq(ring[2].call("EXISTS", *deleted("a", 1500)), 0, "deleted keys came back")
+
+
+@test(gyre=True, limit=240)
+def fault_wiped_node():
+    """Its directory is removed: it comes back empty, under load, and refills."""
+    wiped(3)
+
+
+@test(gyre=True, limit=240)
+def fault_wiped_node_five():
+    wiped(5, {"threads": 1})
+
+
+@test(gyre=True, limit=180)
+def fault_flushall_while_away():
+    """FLUSHALL while a node is away: nothing of before comes back with it."""
+    with Cluster(3) as ring:
+        fill(ring[0].address, many_types("a", 1000))
+        ring.wait_settled(60)
+        ring[2].kill()
+        # A first command finds out that the node is gone.
+        wait_until("FLUSHALL", lambda: ring[0].call("FLUSHALL") == "OK", 15)
+        fill(ring[1].address, many_types("b", 200))
+        ring[2].start()
+        ring.wait_ready(60, settled=False)
+        before = {c[1] for c in many_types("a", 1000)}
+        ends_well(ring, extra=before)
+        for n in ring:
+            eq(sum(n.client(timeout=30).pipeline([("EXISTS", k) for k in before])), 0, "keys of before FLUSHALL through " + n.name)
+            eq(n.call("DBSIZE"), 200 + 4 * 20, n.name)

@@ -7,7 +7,7 @@
 
 namespace gyre {
 
-inline bool pump(Loop& loop, const std::function<bool()>& holds, std::uint64_t ms_max = 5000) {
+inline bool pump(Loop& loop, const std::function<bool()>& holds, std::uint64_t ms_max = 60'000) {
   Timer check(loop);
   Timer limit(loop);
   bool in_time = true;

@@ -36,10 +36,9 @@ std::size_t Engine::slots_differing() const {
   if (alone_) return n;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
-    if (!slots_[i].known && holds(slot))
-      ++n;
-    else if (!slots_[i].sure && holds(slot) && slots_[i].acting)
-      ++n;
+    if (!holds(slot)) continue;
+    n += !slots_[i].known ||
+         (!slots_[i].sure && slots_[i].acting && acting_node(slot) == options_.self);
   }
   return n;
 }
@@ -66,9 +65,11 @@ void Engine::start_compare(NodeIndex peer) {
     const int position = replica_index(slot, peer);
     if (position < 0 || !holds(slot)) continue;
     const int bit = 1 << position;
-    // To be known is for every replica; to be sure only for who acts.
+    // To be known is for every replica; to be sure only for who acts. While another node does, its
+    // peers never agree that it is this one.
     const bool for_known = !s.known && !(s.compared_known & bit);
-    const bool for_sure = s.acting && !s.sure && !(s.compared_known & s.agreed & bit);
+    const bool for_sure = s.acting && !s.sure && !(s.compared_known & s.agreed & bit) &&
+                          acting_node(slot) == options_.self;
     if (!for_known && !for_sure && !(s.must & bit)) continue;
     // Who does not know itself is asked again only as long as that may help.
     Compare& c = by_shard[shard_at(peer, slot)];

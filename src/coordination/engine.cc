@@ -429,6 +429,12 @@ void Engine::peer_up(NodeIndex peer, std::uint16_t threads) {
 
 void Engine::peer_down(NodeIndex peer) {
   Peer& p = peers_[peer.value];
+  // Where it acted, its last effects may still be on their way here: what this node knew when it
+  // last acted itself is out of date.
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (slots_[i].acting && acting_node(slot) == peer) make_unsure(slot);
+  }
   p.view.up = p.view.serving = false;
   p.outbox.clear();
   p.unsent.clear();

@@ -240,6 +240,8 @@ std::string Cluster::difference() {
              " operations and " + std::to_string(n->engine().hints().pending()) + " hints and " +
              std::to_string(n->engine().hints().marks_total()) + " marks waiting";
     }
+    if (const std::size_t slots = n->engine().slots_differing())
+      return n->name() + " counts " + std::to_string(slots) + " differing slots";
   }
   for (std::uint16_t s = 0; s < slots_total; ++s) {
     const auto replicas = ring_->replicas({s});

@@ -393,7 +393,7 @@ Result<void> Server::start() {
     }
   }
   loading_ = false;
-  if (alone()) set_serving(true);
+  if (alone()) begin_serving();
   LOG_NOTICE("%s with %zu thread%s; port %lld%s",
              alone() ? "ready to accept connections" : "the ring is being joined", workers_.size(),
              workers_.size() == 1 ? "" : "s", static_cast<long long>(config_.port.get()),
@@ -489,14 +489,14 @@ void Server::tick(Worker& w) {
       });
     }
   }
-  if (serving()) return;
+  if (serving_begun_.load(std::memory_order_acquire)) return;
   std::size_t up = 1;
   for (std::size_t i = 0; i < ring_->nodes().size(); ++i)
     up += w.engine().peer({static_cast<std::uint16_t>(i)}).up;
   const bool clocks = up >= ring_->nodes().size() / 2 + 1 || now - start_steady_ > clock_wait_ms;
   const bool near = wall + clock_near_ms >= clock_bound_ || now - start_steady_ > clock_wait_ms;
   if (identity_.settled() && clocks && near) {
-    set_serving(true);
+    begin_serving();
     LOG_NOTICE("serving; %zu of %zu nodes are connected", up, ring_->nodes().size());
   } else if (now - waiting_said_ > 5000) {
     waiting_said_ = now;
@@ -504,9 +504,19 @@ void Server::tick(Worker& w) {
   }
 }
 
-void Server::set_serving(bool on) {
-  serving_ = on;
-  for (auto& w : workers_) w->post([on](Worker& worker) { worker.engine_->set_serving(on); });
+// Clients and peers are let in when every thread is ready for them, and its unsure slots counted: a
+// node that has answered PING answers no -LOADING afterwards.
+void Server::begin_serving() {
+  if (serving_begun_.exchange(true, std::memory_order_acq_rel)) return;
+  if (alone()) serving_.store(true, std::memory_order_release);
+  for (auto& w : workers_) {
+    w->post([this](Worker& worker) {
+      worker.engine_->set_serving(true);
+      worker.publish_ring(true);
+      if (workers_ready_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_.size())
+        serving_.store(true, std::memory_order_release);
+    });
+  }
 }
 
 bool Server::over_maxmemory() const {

@@ -75,7 +75,7 @@ class Server final : public StoreSink {
   std::atomic<std::uint64_t> loaded_rows{0};
   // True: what was loaded is visible to the caller.
   bool serving() const { return serving_.load(std::memory_order_acquire); }
-  void set_serving(bool serving);
+  void begin_serving();
   UnixMs started_ms() const { return started_ms_; }
 
   std::atomic<std::uint64_t> clients{0};
@@ -133,7 +133,8 @@ class Server final : public StoreSink {
   SteadyMs start_steady_ = 0, waiting_said_ = 0;
   UnixMs clock_bound_ = 0;
   std::size_t next_worker_ = 0, next_bus_ = 0;  // connections go round; worker 0's thread alone
-  std::atomic<bool> loading_{false}, serving_{false};
+  std::atomic<bool> loading_{false}, serving_begun_{false}, serving_{false};
+  std::atomic<std::size_t> workers_ready_{0};
   std::atomic<int> stop_requests_{0};
   std::mutex mutex_;
   std::condition_variable stopped_;

@@ -114,7 +114,7 @@ void status(SessionCall& call) {
   std::uint64_t hints = 0, differing = 0;
   for (std::size_t i = 0; i < server.shards(); ++i) {
     const Published& p = server.worker(ShardIndex{static_cast<std::uint16_t>(i)}).published();
-    std::uint64_t up = p.peers_up_bits.load(std::memory_order_relaxed);
+    std::uint64_t up = p.peers_up_bits.load(std::memory_order_acquire);
     if (self < 64) up &= ~(std::uint64_t{1} << self);
     alive = std::min<std::int64_t>(alive, std::popcount(up) + 1);
     offset = std::max(offset, p.clock_offset_ms_max.load(std::memory_order_relaxed));

@@ -337,6 +337,22 @@ void Worker::publish() {
   published_.hints_pending.store(engine_->hints().pending(), std::memory_order_relaxed);
 }
 
+// The count goes first: who reads that a peer is up reads what that made unsure, too.
+void Worker::publish_ring(bool count) {
+  std::uint64_t up = 0;
+  std::int64_t offset = 0;
+  for (std::size_t i = 0; i < links_.size(); ++i) {
+    const auto& view = engine_->peer({static_cast<std::uint16_t>(i)});
+    if (!view.up || !view.serving) continue;
+    if (i < 64) up |= std::uint64_t{1} << i;
+    offset = std::max(offset, std::abs(view.offset_ms));
+  }
+  if (count || up != published_.peers_up_bits.load(std::memory_order_relaxed))
+    published_.slots_differing.store(engine_->slots_differing(), std::memory_order_relaxed);
+  published_.peers_up_bits.store(up, std::memory_order_release);
+  published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
+}
+
 void Worker::tick() {
   const SteadyMs now = now_ms();
   const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(tick_ms);
@@ -363,21 +379,8 @@ void Worker::tick() {
     if (now - l.last_sent > heartbeat_ms) send_batch(peer, {});
   }
   published_.clients.store(connections_.size(), std::memory_order_relaxed);
-  if (loaded_ && !server_.alone()) {
-    // It looks at every slot: five times a second is often enough.
-    if (++ticks_ % 10 == 0)
-      published_.slots_differing.store(engine_->slots_differing(), std::memory_order_relaxed);
-    std::uint64_t up = 0;
-    std::int64_t offset = 0;
-    for (std::size_t i = 0; i < links_.size(); ++i) {
-      const auto& view = engine_->peer({static_cast<std::uint16_t>(i)});
-      if (!view.up || !view.serving) continue;
-      if (i < 64) up |= std::uint64_t{1} << i;
-      offset = std::max(offset, std::abs(view.offset_ms));
-    }
-    published_.peers_up_bits.store(up, std::memory_order_relaxed);
-    published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
-  }
+  // Counting looks at every slot: five times a second is often enough while nobody comes or goes.
+  if (loaded_ && !server_.alone()) publish_ring(++ticks_ % 10 == 0);
   if (shard_.value == 0) {
     if (loaded_) server_.tick(*this);
     server_.sampler.sample(server_);

@@ -188,6 +188,7 @@ class Worker final : public EngineHost {
   void take_mail();
   void refresh_command_options();
   void tick();
+  void publish_ring(bool count);
   void publish();
   void free_closed();
   void on_bus_batch(BusConnection& from, std::string_view batch);

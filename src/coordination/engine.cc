@@ -612,6 +612,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
     last_hint_sweep_ = now;
     hints_.expire(wall, space_.rows());
   }
+  metrics_.hints_dropped.add(hints_.dropped - std::exchange(hints_dropped_counted_, hints_.dropped));
 }
 
 }  // namespace gyre

@@ -461,6 +461,7 @@ class Engine {
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk
   SteadyMs last_hint_sweep_ = 0;
+  std::uint64_t hints_dropped_counted_ = 0;  // of them are in the metric
 };
 
 }  // namespace gyre

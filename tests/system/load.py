@@ -38,13 +38,13 @@ def as_read(kind, reply):
 
 
 class Register:
-    __slots__ = ("acked", "later")
+    __slots__ = ("acked", "later", "at", "through")
 
     def __init__(self):
-        self.acked, self.later = None, set()
+        self.acked, self.later, self.at, self.through = None, set(), time.monotonic(), None
 
     def ack(self, value):
-        self.acked = value
+        self.acked, self.at = value, time.monotonic()
         self.later.clear()
 
     def unknown(self, value):
@@ -54,7 +54,7 @@ class Register:
         return value == self.acked or value in self.later
 
     def __repr__(self):
-        return "acknowledged %r%s" % (self.acked, ", or of unknown outcome %r" % sorted(map(repr, self.later))[:5] if self.later else "")
+        return "acknowledged %.60r %.0f ms ago through %s%s" % (self.acked, 1000 * (time.monotonic() - self.at), self.through, ", or of unknown outcome %r" % sorted(map(repr, self.later))[:5] if self.later else "")
 
 
 class Fleeting(Register):
@@ -112,7 +112,11 @@ class Worker(threading.Thread):
     # what to send: (command, on_ack(reply), on_unknown()) ----------------------------------------
     def register(self, kind, key, field, command, value):
         r = self.registers.setdefault((kind, key, field), Fleeting() if kind == "fleeting" else Register())
-        return command, lambda _: r.ack(value), lambda: r.unknown(value)
+
+        def acked(_):
+            r.ack(value)
+            r.through = self.through
+        return command, acked, lambda: r.unknown(value)
 
     def read(self, kind, key, field):
         r = self.registers.setdefault((kind, key, field), Fleeting() if kind == "fleeting" else Register())
@@ -120,7 +124,7 @@ class Worker(threading.Thread):
 
         def judge(reply):
             if self.load.judge and not r.allows(as_read(kind, reply)):
-                self.wrong("%s read %r through %s; %r" % (command, reply, self.through, r))
+                self.wrong("%.1f s: %s read %.60r through %s; %r" % (time.time() % 1000, command, reply, self.through, r))
         return command, judge, lambda: None
 
     def queue(self, key, value):

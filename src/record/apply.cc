@@ -301,6 +301,8 @@ void merge_general(Merging& m, const Effect& e) {
   set_expiry_register(m);
   if (whole_digest)
     m.result.digest_delta = delta_before + elements_digest(*m.node, m.seed) - digest_before;
+  m.result.floor_raised = record_floor(*m.node) > old_floor;
+  m.result.expiry_changed = old_expiry != m.expiry;
   m.result.header_changed = !existed || old_type != stored_type(*m.node) ||
                             old_floor != record_floor(*m.node) || old_expiry != m.expiry ||
                             m.result.wiped;

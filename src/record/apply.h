@@ -31,6 +31,7 @@ struct ApplyOptions {
 struct ApplyResult {
   bool changed = false;         // anything at all
   bool header_changed = false;  // type, floor or expiry changed, or the record is new
+  bool floor_raised = false, expiry_changed = false;
   bool wiped = false;  // every element that was there before is gone (a range delete on disk)
   std::vector<std::uint32_t> taken;  // indexes into effect.changes that changed an element
   std::vector<std::string> removed;  // ids of elements of which a floor dropped something

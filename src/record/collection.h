@@ -34,6 +34,8 @@ class Collection {
   // changed.
   virtual void drop_below(Version floor,
                           const std::function<void(std::string_view, bool)>& dropped) = 0;
+  // Forgets a removed base that every replica knows (record/purge.h); sums above it stay.
+  virtual void drop_tombstone(std::string_view id) = 0;
   virtual std::size_t live() const = 0;  // elements that can be read
   virtual std::size_t tombstones() const = 0;
   virtual std::size_t bytes() const = 0;  // memory, roughly

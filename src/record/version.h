@@ -38,6 +38,9 @@ struct Version {
   static constexpr Version at_ms(UnixMs ms) {
     return {ms <= epoch_ms ? 0 : static_cast<std::uint64_t>(ms - epoch_ms) << ms_shift};
   }
+  // A bound that covers the milliseconds before this one. The version behind it is never stamped
+  // (it would be of the last node number), so no overwrite's floor lies at the bound.
+  static constexpr Version below_ms(UnixMs ms) { return {at_ms(ms).bits | 0xffe}; }
 };
 static_assert(sizeof(Version) == 8);
 

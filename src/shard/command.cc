@@ -39,8 +39,12 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
   effect_.version = ctx.version(space_);
   effect_.has_base = ctx.based;
   if (ctx.based)
-    effect_.base = key.node ? record_newest(*key.node) : space_.slot_floor(key.slot, db);
-  if (!key.node) return;
+    effect_.base = key.node ? record_newest(*key.node) : space_.absent_since(key.slot, db);
+  if (!key.node) {
+    // What may have been here is purged; a replica that has not purged yet learns that it is dead.
+    effect_.floor = space_.repaired(key.slot);
+    return;
+  }
   effect_.floor = record_floor(*key.node);
   if (key.node->has(Node::has_expiry)) effect_.expiry = key.node->expiry();
   if (key.visible) return;

@@ -11,6 +11,10 @@ KeySpace::KeySpace(const KeySpaceOptions& options)
     : options_(options), slots_(options.slots), clock_(options.clock_node) {
   GYRE_ASSERT(options.first.value + options.slots <= slots_total);
   GYRE_ASSERT(0 < options.databases && options.databases <= 256);
+  if (options.keep_tombstones) {
+    agreements_.resize(options.slots);
+    leaves_.resize(options.slots);
+  }
 }
 
 KeySpace::~KeySpace() {
@@ -100,7 +104,10 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
     table.erase(at);
   }
   clock_.see(record ? std::max(effect.version, record->version) : effect.newest());
-  if (how.digests) data(slot).digest += result_.digest_delta;
+  if (how.digests && result_.changed) {
+    add_digest(slot, hash, result_.digest_delta);
+    note_merge(slot, effect, result_, record);
+  }
   count(effect.db, result_, was_record, record != nullptr);
   if (result_.expiry_after != 0 && result_.expiry_after != result_.expiry_before) {
     queue_expiry({result_.expiry_after, hash, slot, effect.db});
@@ -181,6 +188,9 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
     s.digest += hash64(name, floor.bits) - (at->second ? hash64(name, at->second.bits) : 0);
     at->second = floor;
     clock_.see(floor);
+    Agreement& a = agreements_[index_of(slot)];
+    a.low = std::min(a.low, floor);
+    if (floor <= a.confirmed) a.confirmed = a.repaired;
     if (store && options_.persist) {
       row_value_.clear();
       put_be64(row_value_, floor.bits);
@@ -206,7 +216,7 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
     c.keys -= live;
     c.tombstones -= !live;
     c.expires -= live && n->has(Node::has_expiry) && n->expiry().at_ms != 0;
-    if (options_.keep_tombstones) data(slot).digest -= record_digest(*n, db);
+    if (options_.keep_tombstones) add_digest(slot, hash, 0 - record_digest(*n, db));
     if (all_on_disk) {
       row_prefix(row_key_, slot, db, n->key());
       rows_.erase_range(row_key_, row_key_ + '\xff');

@@ -21,6 +21,7 @@
 #include "record/apply.h"
 #include "record/node_table.h"
 #include "record/version.h"
+#include "shard/leaf_sums.h"
 
 namespace gyre {
 
@@ -74,6 +75,11 @@ class KeySpace {
   // Raises the floor of (slot, db): everything at or below it is dead. Returns the records dropped.
   std::size_t raise_floor(Slot slot, DbIndex db, Version floor, bool store = true);
   Version slot_floor(Slot slot, DbIndex db) const;
+  // What a record that is not there may have been, at most: its tombstone is purged or covered.
+  Version absent_since(Slot slot, DbIndex db) const {
+    const Version floor = slot_floor(slot, db);
+    return std::max(floor, repaired(slot));
+  }
   // Above everything that the slot holds, in all databases; walks it.
   Version slot_newest(Slot slot) const;
 
@@ -89,6 +95,37 @@ class KeySpace {
     return slots_[static_cast<std::size_t>(slot.value - options_.first.value)].digest;
   }
   std::size_t keys_in(Slot slot, DbIndex db, UnixMs now) const;
+
+  // ---- agreement with other replicas (rings only; files agreement.cc, and sync/ above)
+
+  // What a slot has settled with its other replicas.
+  struct Agreement {
+    Version repaired{};   // T: every replica has confirmed everything up to here; purged here
+    Version confirmed{};  // the last T that this replica has confirmed
+    // The lowest version merged since the slot was last compared for a round.
+    Version low{};
+    std::uint32_t dead = 0;  // tombstones and dead records merged since the last purge, about
+    bool partial = false;    // lacks acknowledged state, and did so before a restart as well
+  };
+  const Agreement& agreement(Slot slot) const { return agreements_[index_of(slot)]; }
+  Version repaired(Slot slot) const {
+    return agreements_.empty() ? Version{} : agreements_[index_of(slot)].repaired;
+  }
+  const LeafSums& leaves(Slot slot) const { return leaves_[index_of(slot)]; }
+  // From now on `low` tells what was merged behind a comparison.
+  void watch_merges(Slot slot) { agreements_[index_of(slot)].low = {~std::uint64_t{0}}; }
+  // Remembers, durably with the turn, that this replica holds everything up to here.
+  void confirm(Slot slot, Version upto);
+  // T: forgets what all replicas know, in the same turn. Never goes back.
+  void set_repaired(Slot slot, Version upto);
+  // This copy lacks state that others have acknowledged: what it holds up to `upto`, others may
+  // have purged, so it goes; the rest comes by comparing. Returns the records touched.
+  std::size_t start_over(Slot slot, Version upto);
+  void set_partial(Slot slot, bool partial);
+  void load_agreement(Slot slot, Version repaired, Version confirmed, bool partial);
+  // Recomputes the slot's digest and leaves from its records; false when what is kept differs.
+  bool verify_digest(Slot slot) const;
+  std::size_t records_in(Slot slot) const;
 
   // Removes up to `limit` records whose expiry has passed, calling expired(slot, db, key) for each;
   // with replicas their bytes stay until T covers them, and they only stop being counted.
@@ -122,9 +159,20 @@ class KeySpace {
     bool operator>(const Due& o) const { return at_ms > o.at_ms; }
   };
 
-  SlotData& data(Slot slot) {
-    return slots_[static_cast<std::size_t>(slot.value - options_.first.value)];
+  std::size_t index_of(Slot slot) const {
+    return static_cast<std::size_t>(slot.value - options_.first.value);
   }
+  SlotData& data(Slot slot) { return slots_[index_of(slot)]; }
+  // Every change of a record's digest goes through here.
+  void add_digest(Slot slot, std::uint64_t hash, std::uint64_t delta) {
+    data(slot).digest += delta;
+    leaves_[index_of(slot)].add(hash, delta);
+  }
+  // What was merged, for `low` and `dead`.
+  void note_merge(Slot slot, const Effect& effect, const ApplyResult& r, const Node* record);
+  void write_agreement(Slot slot);
+  void purge(Slot slot, Version upto);
+  void grow_leaves(Slot slot);
   static const NodeTable* other_table(const SlotData& s, DbIndex db);
   NodeTable& table_for_write(Slot slot, DbIndex db);
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);
@@ -135,6 +183,8 @@ class KeySpace {
   KeySpaceOptions options_;
   Slabs slabs_;
   std::vector<SlotData> slots_;
+  std::vector<Agreement> agreements_;  // these two are empty without keep_tombstones
+  std::vector<LeafSums> leaves_;
   std::array<DbCounts, 256> counts_{};
   HybridClock clock_;
   StoreBatch rows_;

@@ -18,6 +18,9 @@ class Loader final : public RowReader::Sink {
   void loaded_floor(Slot slot, DbIndex db, Version floor) override {
     if (space_.owns(slot)) space_.raise_floor(slot, db, floor, false);
   }
+  void loaded_agreement(Slot slot, Version repaired, Version confirmed, bool partial) override {
+    if (space_.owns(slot)) space_.load_agreement(slot, repaired, confirmed, partial);
+  }
 
  private:
   KeySpace& space_;

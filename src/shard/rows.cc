@@ -5,7 +5,7 @@
 namespace gyre {
 namespace {
 
-constexpr std::uint32_t floor_mark = 0xffffffffu;
+constexpr std::uint32_t floor_mark = 0xffffffffu, agreement_mark = 0xfffffffeu;
 constexpr std::size_t changes_at_once = 512;
 
 enum RowKind : std::uint8_t { header_row = 0, element_row = 1 };
@@ -42,6 +42,14 @@ std::string floor_row(Slot slot, DbIndex db) {
   put_be16(out, slot.value);
   put_u8(out, db.value);
   put_be32(out, floor_mark);
+  return out;
+}
+
+std::string agreement_row(Slot slot) {
+  std::string out;
+  put_be16(out, slot.value);
+  put_u8(out, 0);
+  put_be32(out, agreement_mark);
   return out;
 }
 
@@ -86,6 +94,16 @@ Result<void> RowReader::row(std::string_view key, std::string_view value) {
     const Version floor{v.be64()};
     if (!v.finished()) return Error(Errc::corrupt, "the store holds a bad floor row: " + hex(key));
     sink_.loaded_floor(slot, db, floor);
+    return {};
+  }
+  if (in.ok() && size == agreement_mark) {
+    flush();
+    Reader v(value);
+    const Version repaired{v.be64()}, confirmed{v.be64()};
+    const std::uint8_t partial = v.u8();
+    if (!v.finished() || partial > 1)
+      return Error(Errc::corrupt, "the store holds a bad agreement row: " + hex(key));
+    sink_.loaded_agreement(slot, repaired, confirmed, partial != 0);
     return {};
   }
   const std::string_view record_key = in.raw(size);

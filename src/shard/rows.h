@@ -5,7 +5,8 @@
 //   be64] | string: version be64, tombstone u8, sums u8, stored | value of kind 1 (element):  |
 //   version be64 | tombstone u8 | sums u8 | stored |
 //
-// A key size of 0xffffffff marks the row of the (slot, db) itself: its floor. One range delete of
+// A key size of 0xffffffff marks the row of the (slot, db) itself: its floor; 0xfffffffe, under
+// database 0, that of the slot:  | T be64 | confirmed be64 | partial u8 |. One range delete of
 // [record, record + 0xff) drops all of a record; byte order is slot order, so a slot is one range.
 // Recovery turns rows back into effects and merges them with apply.
 #pragma once
@@ -24,6 +25,8 @@ namespace gyre {
 void row_prefix(std::string& to, Slot slot, DbIndex db, std::string_view key);
 std::string slot_row_prefix(Slot slot);
 std::string floor_row(Slot slot, DbIndex db);
+// What the slot has settled with its other replicas: KeySpace::Agreement.
+std::string agreement_row(Slot slot);
 
 void header_value(std::string& to, const Node& record);
 void element_value(std::string& to, const Cell& cell);
@@ -36,6 +39,8 @@ class RowReader {
     virtual ~Sink() = default;
     virtual void loaded(Slot slot, const Effect& effect) = 0;
     virtual void loaded_floor(Slot slot, DbIndex db, Version floor) = 0;
+    virtual void loaded_agreement(Slot, Version /*repaired*/, Version /*confirmed*/,
+                                  bool /*partial*/) {}
   };
   explicit RowReader(Sink& sink) : sink_(sink) {}
 

@@ -186,6 +186,19 @@ void ListCollection::drop_below(Version dead,
   });
 }
 
+void ListCollection::drop_tombstone(std::string_view id) {
+  ids_.reset();
+  const ListKey key(id);
+  ListPath path;
+  ListPlace place;
+  ListEntry old;
+  tree_.seek(key, path);
+  const bool there = path.chunk->find(key, place, old);
+  GYRE_ASSERT(there && old.tombstone);
+  count(old, -1);
+  erase(path, place);
+}
+
 // ---- reading
 
 bool ListCollection::find(std::string_view id, Cell& cell) const {

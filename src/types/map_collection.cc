@@ -165,6 +165,19 @@ void MapCollection::drop_below(Version bound,
   }
 }
 
+void MapCollection::drop_tombstone(std::string_view id) {
+  Cell cell;
+  const Place place = place_of(id, large_ ? key_hash(id) : 0, cell);
+  GYRE_ASSERT(place && cell.tombstone);
+  if (cell.has_sums) {
+    CellState state = CellState::of(cell);
+    state.version = {};
+    return put(place, id, large_ ? key_hash(id) : 0, {{}, true, true, state.stored()});
+  }
+  forget(place);
+  count(true, false, false, false);
+}
+
 ElementView MapCollection::random(Random& random) const {
   GYRE_ASSERT(live_ > 0);
   ElementView out;

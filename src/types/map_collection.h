@@ -51,6 +51,7 @@ class MapCollection : public Collection {
   bool for_each(const std::function<bool(const ElementView&)>& f) const override { return each(f); }
   void drop_below(Version bound,
                   const std::function<void(std::string_view, bool)>& dropped) override;
+  void drop_tombstone(std::string_view id) override;
   std::size_t live() const override { return live_; }
   std::size_t tombstones() const override { return dead_; }
   std::size_t bytes() const override;

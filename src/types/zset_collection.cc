@@ -190,6 +190,17 @@ void ZsetCollection::drop_below(Version limit,
   }
 }
 
+void ZsetCollection::drop_tombstone(std::string_view member) {
+  Cell cell;
+  const bool there = find(member, cell);
+  GYRE_ASSERT(there && cell.tombstone);
+  if (!cell.has_sums) return forget(member);
+  CellState state = CellState::of(cell);
+  state.version = {};
+  std::string stored;
+  put(member, next_from(state, stored));
+}
+
 // ---- reading
 
 bool ZsetCollection::find(std::string_view id, Cell& cell) const {

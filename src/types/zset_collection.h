@@ -78,6 +78,7 @@ class ZsetCollection final : public Collection {
   bool for_each(const std::function<bool(const ElementView&)>& f) const override;
   void drop_below(Version floor,
                   const std::function<void(std::string_view, bool)>& dropped) override;
+  void drop_tombstone(std::string_view id) override;
   std::size_t live() const override { return live_; }
   std::size_t tombstones() const override { return tombstones_; }
   std::size_t bytes() const override;

@@ -1,0 +1,34 @@
+// Purge: forgetting what every replica knows.
+//
+// T of a slot (repaired-upto, design, section 9) says that all replicas hold the same state up to
+// it. What only has to be remembered for others then goes: tombstones at or below T, records of
+// which nothing newer is left, floors and cleared expiry registers at or below T. It is a function
+// of the record's state alone, so replicas that purge to the same T stay equal.
+//
+// What lies at or below T and comes from another node afterwards is known here already, or was
+// purged: strip_known() takes it out of an effect before it is merged.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "record/record.h"
+
+namespace gyre {
+
+struct PurgeResult {
+  bool gone = false;                 // the record is; its Node was released
+  bool header_changed = false;       // floor, expiry register or shape
+  std::vector<std::string> removed;  // ids of elements that are gone, or keep sums alone
+  std::uint64_t digest_delta = 0;
+};
+
+// Whether purge_record would change anything. Cheap but for collections with tombstones.
+bool purgeable(const Node& record, Version upto);
+// Returns the record, perhaps in another allocation; nullptr when it is gone.
+Node* purge_record(Node* record, DbIndex db, Version upto, Slabs& slabs, PurgeResult& result);
+
+// Takes what lies at or below T out of an effect. False when nothing is left.
+bool strip_known(Effect& effect, Version upto);
+
+}  // namespace gyre

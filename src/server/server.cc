@@ -54,6 +54,13 @@ std::string hex40() {
   return out.substr(0, 40);
 }
 
+std::string read_boot_id() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(in, id);
+  return id;
+}
+
 SyncMode sync_mode(const Config& config) {
   switch (config.appendfsync.get()) {
     case choice::AppendFsync::always:
@@ -293,8 +300,14 @@ Result<void> Server::start() {
   raise_file_limit();
   apply_options();
   register_hooks();
-  if (auto opened = identity_.open(config_.dir.get(), *ring_, self_, config_.cluster_name.get(),
-                                   config_.persistence);
+  if (config_.persistence) identity_files_ = std::make_unique<FolderFiles>(config_.dir.get());
+  if (auto opened = identity_.open({.name = ring_->node(self_).name,
+                                    .cluster = config_.cluster_name.get(),
+                                    .self = self_,
+                                    .index = ring_->node(self_).index,
+                                    .nodes = ring_->nodes().size(),
+                                    .boot_id = read_boot_id()},
+                                   identity_files_.get());
       !opened)
     return opened;
 
@@ -480,7 +493,10 @@ void Server::tick(Worker& w) {
     put_be64(value, static_cast<std::uint64_t>(clock_bound_));
     w.space().rows().put(clock_bound_row, value);
   }
-  if (identity_.step(w, now)) {
+  const auto send = [&w](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
+    w.send_identity(to, shard, m);
+  };
+  if (identity_.step(now, send)) {
     const std::uint16_t node = identity_.clock_node();
     for (auto& worker : workers_) {
       worker->post([node](Worker& to) {
@@ -488,6 +504,10 @@ void Server::tick(Worker& w) {
         to.space_->clock().set_started(to.space_->clock().peek(to.wall_ms()));
       });
     }
+  }
+  if (identity_.outdated() && !outdated_told_) {
+    outdated_told_ = true;
+    for (auto& worker : workers_) worker->post([](Worker& to) { to.engine_->set_known(false); });
   }
   if (serving_begun_.load(std::memory_order_acquire)) return;
   std::size_t up = 1;

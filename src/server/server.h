@@ -17,9 +17,9 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "coordination/request.h"
+#include "membership/identity.h"
 #include "persist/store.h"
 #include "ring/ring.h"
-#include "server/identity.h"
 #include "server/info.h"
 #include "server/slow_log.h"
 #include "server/worker.h"
@@ -122,6 +122,7 @@ class Server final : public StoreSink {
   bool persist_ = false;
   std::string secret_;
   std::string run_id_;
+  std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
   CommandOptions command_options_;  // under options_mutex_
   mutable std::mutex options_mutex_;
@@ -132,6 +133,7 @@ class Server final : public StoreSink {
   std::unique_ptr<Listener> listener_, cluster_listener_, bus_listener_;
   SteadyMs start_steady_ = 0, waiting_said_ = 0;
   UnixMs clock_bound_ = 0;
+  bool outdated_told_ = false;
   std::size_t next_worker_ = 0, next_bus_ = 0;  // connections go round; worker 0's thread alone
   std::atomic<bool> loading_{false}, serving_begun_{false}, serving_{false};
   std::atomic<std::size_t> workers_ready_{0};

@@ -485,6 +485,7 @@ void Worker::connect_peers() {
       l.watch.reset();
       l.sent_wall.clear();
       engine_->peer_up(peer, static_cast<std::uint16_t>(info.threads));
+      if (shard_.value == 0) server_.identity().peer_up(peer);
       send_batch(peer, {});
     };
     link.on_down = [this, peer](const std::string& why) {
@@ -663,7 +664,18 @@ std::int64_t Worker::give_up_ms(NodeIndex peer) {
 
 void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
   GYRE_ASSERT(shard_.value == 0 || envelope.shard == 0);
-  server_.identity().on_message(*this, peer, envelope);
+  const auto send = [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
+    send_identity(to, shard, m);
+  };
+  server_.identity().on_message(peer, envelope, now_ms(), wall_ms(), send);
+}
+
+void Worker::send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message) {
+  std::visit(
+      [&](const auto& m) {
+        if (is_answer(m.kind) || engine_->peer(to).up) engine_->send(to, shard, m);
+      },
+      message);
 }
 
 }  // namespace gyre

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "coordination/engine.h"
+#include "membership/identity.h"
 #include "membership/link_watch.h"
 #include "metrics/metrics.h"
 #include "net/bus_server.h"
@@ -135,13 +136,8 @@ class Worker final : public EngineHost {
   std::int64_t give_up_ms(NodeIndex peer) override;
   void node_message(NodeIndex peer, const Envelope& envelope) override;
 
-  // Sends a node message (identity) by this worker's link; false when it is down.
-  template <class M>
-  bool send_to(NodeIndex peer, const M& message) {
-    if (!engine_->peer(peer).up) return false;
-    engine_->send(peer, 0, message);
-    return true;
-  }
+  // By this worker's link. Questions are dropped while it is down: they are asked again.
+  void send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message);
 
  private:
   struct TurnOp {

@@ -23,7 +23,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 2;
+inline constexpr std::uint32_t wire_format = 3;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -352,6 +352,16 @@ struct WalkAnswer {
   }
 };
 
+// When a generation of a node's incarnations was stored (membership/identity.h).
+struct IdentityUse {
+  std::uint64_t generation{};
+  std::int64_t age_ms{};  // by the answerer's clock
+  template <class A>
+  void fields(A& a) {
+    a(generation), a(age_ms);
+  }
+};
+
 // Which incarnation of this node did you store last?
 struct IdentityAsk {
   static constexpr Kind kind = Kind::identity_ask;
@@ -367,11 +377,11 @@ struct IdentityAnswer {
   static constexpr Kind kind = Kind::identity_answer;
   std::uint64_t id{};
   bool any = false;
-  std::uint8_t incarnation{};
-  std::int64_t used_ms{};  // when it was stored, by the answerer's clock
+  std::uint64_t generation{};
+  std::vector<IdentityUse> uses;  // of the last 8
   template <class A>
   void fields(A& a) {
-    a(id), a(any), a(incarnation), a(used_ms);
+    a(id), a(any), a(generation), a(uses);
   }
 };
 struct IdentityStore {
@@ -379,18 +389,19 @@ struct IdentityStore {
   std::uint64_t id{};
   std::uint16_t from_shard{};
   std::string_view name;
-  std::uint8_t incarnation{};
+  std::uint64_t generation{};
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(name), a(incarnation);
+    a(id), a(from_shard), a(name), a(generation);
   }
 };
 struct IdentityStored {
   static constexpr Kind kind = Kind::identity_stored;
   std::uint64_t id{};
+  std::uint64_t generation{};  // what the answerer has now: a higher one is not replaced
   template <class A>
   void fields(A& a) {
-    a(id);
+    a(id), a(generation);
   }
 };
 

@@ -167,7 +167,7 @@ compose-check: ## check conf/compose; where podman can start, build and run it
 # Sanitizers run the unit suite; SYSTEM=1 adds the quick system tests with that server.
 sanitized = $(MAKE) --no-print-directory -j$(JOBS) KIND=$@ $(if $(SYSTEM),programs $(SHIM)) build/$@/bin/gyre-tests && \
   .ci/suites unit='$(MAKE) --no-print-directory KIND=$@ unit' \
-    $(if $(SYSTEM),system='$(SAN_ENV) GYRE_SERVER=$(CURDIR)/build/$@/bin/gyre-server tests/system/run $(SYSTEM_QUICK)')
+    $(if $(SYSTEM),system='$(SAN_ENV) GYRE_SLOW=$(if $(filter tsan,$@),6,3) GYRE_SERVER=$(CURDIR)/build/$@/bin/gyre-server tests/system/run $(SYSTEM_QUICK)')
 .PHONY: asan tsan
 asan: ## tests under the address and undefined sanitizers; SYSTEM=1: system tests too
 	@$(sanitized)
@@ -176,9 +176,9 @@ tsan: ## tests under the thread sanitizer; SYSTEM=1: system tests too
 
 .PHONY: fuzz fuzz-programs
 fuzz-programs: $(FUZZ_PROGRAMS)
-fuzz: ## each target of tests/fuzz for FUZZ_SECONDS (60); F=name: only that one
+fuzz: ## each target of tests/fuzz for FUZZ_SECONDS (60), or FUZZ_RUNS inputs; F='name ...': only these
 	@$(MAKE) --no-print-directory -j$(JOBS) KIND=fuzz fuzz-programs
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) .ci/fuzz \
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RUNS=$(FUZZ_RUNS) .ci/fuzz \
 	  $(addprefix build/fuzz/bin/fuzz-,$(if $(F),$(F),$(patsubst tests/fuzz/%.cc,%,$(FUZZ_SOURCES))))
 
 # --- Care ------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ Every node has its folder in one temporary directory, free loopback ports and a 
 documented shape. Only processes that were started here are signalled, by their pid. The folder is
 removed at the end, except after a failure (or with GYRE_KEEP=1): then its place is printed with the
 ends of the logs. GYRE_SERVER names another program than bin/gyre-server; a name that ends in
-redis-server is a stand-in for a single node (options that Redis has not are left out).
+redis-server is a stand-in for a single node (options that Redis has not are left out). GYRE_SLOW=4
+says that the server takes four times as long (a sanitizer's): all waiting is that much longer, and
+so are the nodes' bounds for silent peers and for commands on their way. What a sanitizer reports in any log is a failure.
 """
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +27,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from resp import Client, Closed, ProtocolError, ReplyError, as_map, text  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SLOW = float(os.environ.get("GYRE_SLOW", "1"))
+REPORT = re.compile(r"(WARNING|ERROR): \w+Sanitizer|: runtime error: ")
 FAILURES = (OSError, ReplyError, ProtocolError)
 REDIS_OPTIONS = {"port", "bind", "dir", "appendfsync", "enable-debug-command", "maxclients", "timeout",
                  "client-output-buffer-limit", "client-query-buffer-limit", "proto-max-bulk-len",
@@ -71,7 +76,7 @@ def free_ports(n):
 
 def wait_until(what, condition, seconds, step=0.05):
     """Polls condition() until it is true; its exceptions of a connection count as false."""
-    end, last = time.monotonic() + seconds, None
+    end, last = time.monotonic() + seconds * SLOW, None
     while True:
         try:
             last = condition()
@@ -149,7 +154,7 @@ class Node:
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(self.prefix + [server_path(), self.config] + list(args),
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
-                                         env=dict({k: v for k, v in os.environ.items() if k not in ("GYRE_KEEP", "GYRE_SERVER")}, **self.env))
+                                         env=dict({k: v for k, v in os.environ.items() if k not in ("GYRE_KEEP", "GYRE_SERVER", "GYRE_SLOW")}, **self.env))
         return self
 
     @property
@@ -181,7 +186,7 @@ class Node:
         self.signal(signal.SIGCONT)
 
     def client(self, timeout=10.0, proto=2, cluster=False):
-        return Client(self.cluster_port if cluster else self.port, self.host, timeout=timeout, proto=proto)
+        return Client(self.cluster_port if cluster else self.port, self.host, timeout=timeout * SLOW, proto=proto)
 
     def call(self, *args, timeout=10.0):
         """One command on a connection of its own."""
@@ -232,6 +237,9 @@ class Cluster:
         ports = free_ports(3 * nodes)
         for i in range(nodes):
             opts = {"cluster-name": name, "cluster-secret-file": secret} if self.ring else {}
+            if self.ring and SLOW > 1:
+                opts.update({"peer-timeout-min": int(50 * SLOW), "peer-timeout-max": int(300 * SLOW),
+                             "max-clock-skew": int(500 * SLOW)})    # half of it bounds a command's way
             opts.update(options or {})
             opts.update((per_node or {}).get(i, {}))
             node = Node("n%d" % (i + 1), os.path.join(self.root, "n%d" % (i + 1)), ports[3 * i:3 * i + 3], opts, env,
@@ -308,7 +316,7 @@ class Cluster:
                     os.kill(n.pid, signal.SIGTERM)
                 except ProcessLookupError:
                     pass
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * SLOW
         for n in self.nodes:
             if n.proc is None:
                 continue
@@ -317,6 +325,9 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 n.proc.kill()
                 n.proc.wait(10)
+        reports = self.reports()
+        failed_before = self.failed
+        self.failed |= bool(reports)
         if self.failed:
             for n in self.nodes:
                 print("---- the end of %s\n%s" % (n.log, n.log_end()), file=sys.stderr)
@@ -324,6 +335,22 @@ class Cluster:
             print("kept: %s" % self.root, file=sys.stderr)
         else:
             shutil.rmtree(self.root, ignore_errors=True)
+        if reports and not failed_before:
+            raise AssertionError("\n".join(reports))
+
+    def reports(self):
+        """What the sanitizers found, from the nodes' whole logs; a test's own checks do not see it."""
+        out = []
+        for n in self.nodes:
+            try:
+                with open(n.log, errors="replace") as f:
+                    lines = f.readlines()
+            except OSError:
+                continue
+            at = next((i for i, line in enumerate(lines) if REPORT.search(line)), None)
+            if at is not None:
+                out.append("a sanitizer's report in %s:\n%s" % (n.log, "".join(lines[at:at + 60])))
+        return out
 
     def __enter__(self):
         return self

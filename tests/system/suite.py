@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import time
 
-from cluster import Cluster, Node, free_ports, is_standin, server_path, wait_until  # noqa: F401
+from cluster import SLOW, Cluster, Node, free_ports, is_standin, server_path, wait_until  # noqa: F401
 from resp import Client, Closed, ReplyError, Status, as_map, encode, slot, text  # noqa: F401
 
 TESTS = []
@@ -49,7 +49,7 @@ def ok(condition, what):
 def within(name, got, promised, unit="ms"):
     """Prints a time or an amount; on a busy machine only five times what is promised is a failure."""
     note("%s %.4g %s (promised %.4g)" % (name, got, unit, promised))
-    if got > 5 * promised:
+    if got > 5 * promised * SLOW:
         raise AssertionError("%s: %.4g %s is over five times %.4g" % (name, got, unit, promised))
 
 
@@ -74,7 +74,7 @@ def tool(*words, data=None, seconds=60, fail_ok=False):
         raise Skip("no %s: make deps installs it" % words[0])
     try:
         done = subprocess.run(list(map(str, words)), input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL if data is None else None, timeout=seconds)
+                              stdin=subprocess.DEVNULL if data is None else None, timeout=seconds * SLOW)
     except subprocess.TimeoutExpired as e:
         if fail_ok:
             return (e.output or b"").decode(errors="replace")
@@ -94,7 +94,7 @@ def cli(node, *words, data=None, cluster=False, seconds=60):
 def ends_by_itself(node, seconds=15):
     """Waits for a node that should refuse to start; returns (exit code, its log)."""
     try:
-        code = node.proc.wait(seconds)
+        code = node.proc.wait(seconds * SLOW)
     except subprocess.TimeoutExpired:
         node.kill()
         raise AssertionError("it runs on, it should have refused to start; log:\n" + node.log_end())

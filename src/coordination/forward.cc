@@ -185,12 +185,15 @@ void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
     return f.second.request.ticket.connection == request.ticket.connection &&
            f.second.request.slot == request.slot && f.second.request.ticket.id > request.ticket.id;
   });
-  if (request.late || later_out || request.overtaken) {
+  // Nothing ran, so that it may be tried again: once for the clocks, more often for a busy machine.
+  if ((request.late && ++request.hops > n_ + 1) || later_out || request.overtaken) {
     metrics_.no_quorum_replies.add();
     if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
     return deliver_error(
         request.ticket,
-        Error(Errc::no_quorum, "the clocks of the nodes are too far apart; nothing was written"));
+        Error(Errc::no_quorum,
+              "it came too late to the node that acts for this key: slow nodes, or clocks too far "
+              "apart; nothing was written"));
   }
   request.late = true;
   request.ceiling = m.clock_ms;

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -20,6 +22,7 @@
 #include <sys/file.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/numbers.h"
 #include "persist/file_io.h"
 #include "persist/wal_check.h"
@@ -70,6 +73,20 @@ Error translate(const rocksdb::Status& status, const std::string& directory) {
   return {Errc::io, "the store in " + directory + ": " + text};
 }
 
+// RocksDB's lines in our log. Its own file LOG is no way out: once a write to it has failed, the next
+// one trips an assertion in Debian's library, so that a full disk ended the process.
+class OurLog final : public rocksdb::Logger {
+ public:
+  OurLog() : Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list more) override {
+    char line[512];
+    std::vsnprintf(line, sizeof line, format, more);
+    LOG_VERBOSE("RocksDB: %s", line);  // what matters comes as a status too
+  }
+  void LogHeader(const char* /*format*/, va_list /*more*/) override {}  // all its options
+};
+
 rocksdb::Options database_options(const RocksStoreOptions& ours) {
   rocksdb::Options options;
   options.create_if_missing = true;
@@ -100,9 +117,7 @@ rocksdb::Options database_options(const RocksStoreOptions& ours) {
   options.bytes_per_sync =
       1 << 20;  // writes tables out evenly, so that syncs of the log stay short
 
-  options.info_log_level = rocksdb::InfoLogLevel::INFO_LEVEL;
-  options.max_log_file_size = 4 << 20;
-  options.keep_log_file_num = 3;
+  options.info_log = std::make_shared<OurLog>();
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   return options;

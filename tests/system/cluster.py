@@ -133,6 +133,8 @@ class Node:
             opts["cluster-client-port"] = self.cluster_port
         if self.lines:
             opts.update({"bus-port": self.bus_port, "node-name": self.name})
+        if self.host != "127.0.0.1":
+            opts["protected-mode"] = "no"       # the network is the test's own
         opts.update(self.options)
         if is_standin():
             persistence = str(opts.pop("persistence", "yes"))

@@ -16,16 +16,18 @@ class Skip(Exception):
 
 
 class Test:
-    def __init__(self, run, quick=False, gyre=False, soak=False, netns=False, limit=120):
+    def __init__(self, run, quick=False, gyre=False, soak=False, netns=False, pending=False, limit=120):
         self.name, self.run, self.quick, self.gyre, self.soak, self.netns, self.limit = run.__name__, run, quick, gyre, soak, netns, limit
+        self.pending = pending
 
     def words(self):
-        return " ".join(w for w, yes in (("quick", self.quick), ("gyre-only", self.gyre), ("soak", self.soak), ("netns", self.netns)) if yes)
+        return " ".join(w for w, yes in (("quick", self.quick), ("gyre-only", self.gyre), ("soak", self.soak), ("netns", self.netns), ("pending", self.pending)) if yes)
 
 
 def test(**how):
     """quick: also in `make test`. gyre: makes no sense with a stand-in. soak: only in `make soak`.
-    netns: runs in network namespaces of its own, skipped where they cannot be made. limit: seconds."""
+    netns: runs in network namespaces of its own, skipped where they cannot be made. pending: what it
+    tests is not there yet, so it is not in the list. limit: seconds."""
     def add(function):
         TESTS.append(Test(function, **how))
         return function

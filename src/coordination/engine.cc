@@ -258,7 +258,8 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
   }
   for (const CommandView& c : commands) {
     CommandContext ctx(c.args, reply, c.db, now, spaces_, sink, random_, command_options_);
-    ctx.based = (c.spec->flags & flag::based) != 0;
+    // What was watched must be as it was, at the replicas too.
+    ctx.based = (flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty();
     if (job.hash_known) {
       ctx.first_key_known = true;
       ctx.first_slot = job.slot;
@@ -295,8 +296,8 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
   if (!turn.first) turn.first = {floor_of_turn};
   run_commands(commands, job, out, &recorder);
   turn.last = space_.clock().peek(0);
-  std::uint32_t flags = 0;
-  for (const CommandView& c : commands) flags |= c.spec->flags;
+  std::uint32_t flags = job.watches.empty() ? 0 : flag::conditional;
+  for (const CommandView& c : commands) flags |= flags_of(*c.spec, c.args);
   if (recorder.any) {
     Operation op{.ticket = job.ticket,
                  .reply = out.substr(start),

@@ -54,6 +54,15 @@ class EngineHost {
   virtual void node_message(NodeIndex peer, const Envelope& envelope) = 0;
 };
 
+// Told of every effect that commands make here, and again when its operation reached its level: how
+// the simulator knows what must not be lost. Not there in a server.
+class EffectWatch {
+ public:
+  virtual ~EffectWatch() = default;
+  virtual void made(NodeIndex at, Slot slot, const Effect& effect) = 0;
+  virtual void acked(NodeIndex at, Slot slot, const Effect& effect, int need) = 0;
+};
+
 struct EngineOptions {
   NodeIndex self{};
   ShardIndex shard{};
@@ -68,6 +77,7 @@ struct EngineOptions {
   std::size_t hints_max = 1'000'000;
   std::int64_t hints_age_ms = 3 * 3600 * 1000;
   std::size_t outstanding_bytes_max = std::size_t{64} << 20;  // effects that peers have not acked
+  EffectWatch* watch = nullptr;
 };
 
 // How run() left a command.
@@ -300,6 +310,7 @@ class Engine {
   void send_effects(Turn& turn, NodeIndex peer);
   void settle(Turn& turn);
   void settle(Turn& turn, Operation& op);
+  void tell_acked(const Turn& turn, const Operation& op) const;
   // How many replicas of the slot have the turn, and how many may still get it.
   std::pair<int, int> reached(const Turn& turn, Slot slot) const;
   void drop_settled();

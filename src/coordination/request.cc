@@ -14,4 +14,17 @@ bool Level::parse(std::string_view text, Level& level) {
   return true;
 }
 
+std::uint32_t flags_of(const CommandSpec& spec, Args args) {
+  // MSET is blind as well, and has no options.
+  if (!(spec.flags & flag::blind) || spec.arity > 0 || spec.scatter != Scatter::none)
+    return spec.flags;
+  for (std::size_t i = 3; i < args.size(); ++i) {
+    for (const std::string_view option : {"NX", "XX", "GET", "KEEPTTL"}) {
+      if (equals_ignore_case(args[i], option))
+        return spec.flags | flag::once | flag::based | flag::conditional;
+    }
+  }
+  return spec.flags;
+}
+
 }  // namespace gyre

@@ -82,6 +82,10 @@ struct Watch {
   Version version{};
 };
 
+// The flags of a command as it was called: a SET with a condition, or one that answers or keeps
+// something of the old value, depends on what it finds, which its row cannot say.
+std::uint32_t flags_of(const CommandSpec& spec, Args args);
+
 struct Request {
   Ticket ticket;
   Slot slot{};
@@ -101,7 +105,8 @@ struct Request {
   // The flags of all commands together.
   std::uint32_t flags() const {
     std::uint32_t f = exec ? flag::once : 0;
-    for (const auto& c : commands) f |= c.spec().flags;
+    if (!watches.empty()) f |= flag::conditional;
+    for (const auto& c : commands) f |= flags_of(c.spec(), c.args());
     return f;
   }
 };

@@ -36,6 +36,7 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
   const std::size_t at = turn.effects.size();
   encode_effect(turn.effects, effect);
   turn.made.push_back({at, turn.effects.size() - at, slot, operation});
+  if (options_.watch) options_.watch->made(options_.self, slot, effect);
 }
 
 void Engine::end_turn() {
@@ -167,9 +168,21 @@ void Engine::settle(Turn& turn, Operation& op) {
   }
   const auto [have, possible] = reached(turn, op.slot);
   if (have >= op.need) {
+    if (options_.watch && !op.reader) tell_acked(turn, op);
     finish(op);
   } else if (have + possible < op.need) {
     op.reader ? finish(op) : fail(op);
+  }
+}
+
+void Engine::tell_acked(const Turn& turn, const Operation& op) const {
+  const auto index = static_cast<std::uint32_t>(&op - turn.operations.data());
+  Effect effect;
+  for (const MadeEffect& e : turn.made) {
+    if (e.operation != index) continue;
+    Reader in(std::string_view(turn.effects).substr(e.at, e.size));
+    GYRE_ASSERT(decode_effect(in, effect));
+    options_.watch->acked(options_.self, e.slot, effect, op.need);
   }
 }
 

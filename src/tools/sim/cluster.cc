@@ -1,6 +1,7 @@
 #include "tools/sim/cluster.h"
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 
 #include "base/bytes.h"
@@ -9,6 +10,8 @@
 #include "shard/rows.h"
 #include "tools/sim/network.h"
 #include "tools/sim/node.h"
+#include "tools/sim/shadow.h"
+#include "tools/sim/worker.h"
 #include "tools/sim/workload.h"
 #include "tools/sim/world.h"
 
@@ -16,7 +19,65 @@ namespace gyre::sim {
 namespace {
 
 constexpr std::size_t lines_of_failure = 200;
-constexpr Us healing_time = 30 * second;
+constexpr Us healing_time = 10 * second;
+// Two threads share the window: it lies across the middle of the slots.
+constexpr std::uint16_t window_slots = 128;
+// So long nothing was wrong: reads at level ONE are as good as any.
+constexpr Us calm_before_healthy = 4 * second;
+
+// What a seed decides before anything runs.
+struct Plan {
+  std::size_t nodes = 3;
+  std::size_t replicas = 3;
+  SimNode::Options node;
+  FaultOptions faults;
+  WorkloadOptions load;
+  int seconds = 30;
+};
+
+Plan draw_plan(World& world) {
+  Plan p;
+  const double size = world.random.unit();
+  p.nodes = size < 0.55 ? 3 : size < 0.65 ? 4 : size < 0.85 ? 5 : size < 0.95 ? 6 : 7;
+  const double replicas = world.random.unit();
+  p.replicas = replicas < 0.1 ? 2 : replicas < 0.3 && p.nodes >= 5 ? 5 : 3;
+  const double mode = world.random.unit();
+  p.faults.mode = mode < 0.06   ? FaultOptions::Mode::none
+                  : mode < 0.14 ? FaultOptions::Mode::slow_turns
+                                : FaultOptions::Mode::all;
+  p.faults.everysec = world.chance(0.3);
+  p.faults.lossy = world.chance(0.3);
+  p.faults.gap = world.draw(300, 4000) * ms;
+  p.node.sync = p.faults.everysec ? SyncMode::everysec : SyncMode::always;
+  p.node.shards = world.chance(0.25) ? 2 : 1;
+  p.node.databases = world.chance(0.5) ? 2 : 1;
+  p.node.window = {static_cast<std::uint16_t>((slots_total - window_slots) / 2), window_slots};
+  if (world.chance(0.2)) p.node.hints_max = world.chance(0.3) ? 0 : 20;
+  if (world.chance(0.15)) p.node.hints_age_ms = 2000;
+  if (world.chance(0.25)) p.node.reorder = 0.1;
+  p.load.clients = static_cast<std::size_t>(world.draw(4, 10));
+  p.load.keys = static_cast<std::size_t>(world.draw(1, 4));
+  p.load.flush = world.chance(0.2);
+  p.load.jumps = p.faults.jumps;
+  p.load.databases = p.node.databases;
+  p.load.window = p.node.window;
+  p.seconds = static_cast<int>(world.chance(0.8) ? world.draw(25, 40) : world.draw(40, 100));
+  return p;
+}
+
+std::string described(const Plan& p) {
+  const auto mode = p.faults.mode;
+  return std::to_string(p.nodes) + " nodes, " + std::to_string(p.replicas) + " replicas, " +
+         std::to_string(p.node.shards) + " threads" +
+         (mode == FaultOptions::Mode::none         ? ", no faults"
+          : mode == FaultOptions::Mode::slow_turns ? ", slow turns alone"
+                                                   : "") +
+         (p.faults.everysec ? ", everysec" : "") + (p.faults.lossy ? ", disks are lost" : "") +
+         (p.load.flush ? ", flushes" : "") + (p.node.reorder > 0 ? ", messages again" : "") +
+         (p.node.hints_max < 1000 ? ", hints " + std::to_string(p.node.hints_max) : "") +
+         (p.node.hints_age_ms < 10'000 ? ", old hints go" : "") + ", " + std::to_string(p.seconds) +
+         " s";
+}
 
 class Cluster {
  public:
@@ -25,68 +86,81 @@ class Cluster {
 
  private:
   void add_metrics(const SimNode& n);
-  void fault();
-  void plan_faults();
-  void kill(std::size_t n, bool power);
-  bool all_well() const;
-  void heal();
+  void every_second();
+  void watch_health();
+  void heal(RunResult& result);
+  void judge();
   std::string difference();
-  std::string check_digests();
+  std::string slot_difference(Slot slot) const;
+  std::string check_digest(SimNode& n, Slot slot) const;
+  void check_contents();
+  void check_bounds(SimNode& n) const;
+  template <class F>
+  void each_slot(F&& f) const {
+    for (std::uint16_t i = 0; i < plan_.node.window.count; ++i)
+      f(Slot{static_cast<std::uint16_t>(plan_.node.window.first + i)});
+  }
   std::string report() const;
 
-  World world_;
-  RunOptions options_;
-  std::size_t size_;
+  mutable World world_;
+  Plan plan_;
   std::unique_ptr<Network> network_;
   RingPtr ring_;
   std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::unique_ptr<Shadow> shadow_;
   std::unique_ptr<Workload> workload_;
-  bool calm_ = false, healing_ = false;
-  bool everysec_ = false;
-  Us fault_gap_ = 0;
+  std::unique_ptr<Faults> faults_;
+  bool loaded_ = true;
+  Us well_since_ = 0;
   MetricTotals totals_{};
 };
 
-Cluster::Cluster(std::uint64_t seed, const RunOptions& options) : world_(seed), options_(options) {
+Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
+    : world_(seed), plan_(draw_plan(world_)) {
   world_.loud = options.loud;
-  size_ = world_.chance(0.7) ? 3 : 5;
-  calm_ = world_.chance(0.1);
-  everysec_ = world_.chance(0.3);
-  fault_gap_ = world_.draw(300, 4000) * ms;
-  network_ = std::make_unique<Network>(world_, size_);
+  if (options.seconds > 0) plan_.seconds = options.seconds;
+  network_ = std::make_unique<Network>(world_, plan_.nodes);
   std::vector<NodeInfo> infos;
-  for (std::size_t i = 0; i < size_; ++i) {
+  for (std::size_t i = 0; i < plan_.nodes; ++i) {
     NodeInfo info;
     info.name = "n" + std::to_string(i + 1);
     info.host = info.name;
     info.bus_port = static_cast<std::uint16_t>(1 + i);
     infos.push_back(info);
   }
-  auto ring = Ring::build(std::move(infos), 3);
+  auto ring = Ring::build(std::move(infos), static_cast<int>(plan_.replicas));
   ring_ = std::make_shared<const Ring>(std::move(*ring));
-  SimNode::Options node;
-  node.sync = everysec_ ? SyncMode::everysec : SyncMode::always;
-  if (world_.chance(0.2)) node.hints_max = 20;
-  for (std::size_t i = 0; i < size_; ++i) {
-    nodes_.push_back(std::make_unique<SimNode>(world_, *network_, ring_, i, node,
+  shadow_ = std::make_unique<Shadow>(world_, plan_.node.window, plan_.node.databases);
+  // What only one node acknowledged goes with its disk.
+  if (plan_.faults.lossy || plan_.faults.everysec)
+    shadow_->need_at_least = static_cast<int>(plan_.replicas / 2 + 1);
+  for (std::size_t i = 0; i < plan_.nodes; ++i) {
+    nodes_.push_back(std::make_unique<SimNode>(world_, *network_, ring_, i, plan_.node,
+                                               shadow_.get(),
                                                [this](std::uint64_t id, std::string&& reply) {
                                                  workload_->answered(id, std::move(reply));
                                                }));
     nodes_.back()->clock().offset_ms = world_.chance(0.5) ? 0 : world_.draw(-50, 50);
   }
-  WorkloadOptions load;
-  load.clients = static_cast<std::size_t>(world_.draw(4, 10));
-  load.keys = static_cast<std::size_t>(world_.draw(1, 4));
-  load.flush = world_.chance(0.2);
-  workload_ = std::make_unique<Workload>(world_, size_, load, [this](const Op& op) {
-    SimNode& to = *nodes_[op.node];
-    if (!to.alive()) return false;
-    to.command({op.id, op.client + 1, op.args, op.levels, op.args[0] == "FLUSHALL"});
-    return true;
-  });
-  world_.log("seed " + std::to_string(seed) + ": " + std::to_string(size_) + " nodes" +
-             (calm_ ? ", no faults" : "") + (everysec_ ? ", everysec" : "") +
-             (load.flush ? ", flushes" : ""));
+  workload_ =
+      std::make_unique<Workload>(world_, *shadow_, plan_.nodes, plan_.load, [this](const Op& op) {
+        SimNode& to = *nodes_[op.node];
+        if (!to.alive()) return false;
+        Command c{.id = op.id,
+                  .connection = op.client + 1,
+                  .db = op.db,
+                  .exec = op.exec,
+                  .watches = op.watches,
+                  .levels = op.levels};
+        c.commands.push_back(op.args);
+        c.commands.insert(c.commands.end(), op.more.begin(), op.more.end());
+        to.command(std::move(c));
+        return true;
+      });
+  faults_ = std::make_unique<Faults>(
+      world_, *network_, nodes_, plan_.faults, [this](std::size_t n) { add_metrics(*nodes_[n]); },
+      [this](std::size_t n) { workload_->node_killed(n); });
+  world_.log("seed " + std::to_string(seed) + ": " + described(plan_));
 }
 
 void Cluster::add_metrics(const SimNode& n) {
@@ -95,189 +169,116 @@ void Cluster::add_metrics(const SimNode& n) {
   for (std::size_t i = 0; i < t.size(); ++i) totals_[i] += t[i];
 }
 
-// ---- faults
+// ---- while it runs
 
-bool Cluster::all_well() const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) {
-    return n->alive() && !n->paused() && n->links_up() && n->engine().serving() &&
-           n->engine().slots_differing() == 0;
+void Cluster::every_second() {
+  world_.after(second, [this] {
+    if (!loaded_) return;
+    SimNode& n = *nodes_[world_.random.below(nodes_.size())];
+    if (n.alive()) {
+      check_bounds(n);
+      each_slot([&](Slot slot) {
+        if (const std::string bad = check_digest(n, slot); !bad.empty()) world_.violation("", bad);
+      });
+    }
+    every_second();
   });
 }
 
-void Cluster::kill(std::size_t n, bool power) {
-  add_metrics(*nodes_[n]);
-  nodes_[n]->kill(power);
-  workload_->node_killed(n);
-  world_.after(world_.draw(100, 4000) * ms, [this, n, power] {
-    if (!nodes_[n]->alive()) nodes_[n]->start(!power);
+void Cluster::watch_health() {
+  world_.after(100 * ms, [this] {
+    if (!loaded_) return;
+    if (!faults_->all_well()) well_since_ = world_.now();
+    workload_->set_healthy(world_.now() - well_since_ >= calm_before_healthy);
+    watch_health();
   });
 }
 
-void Cluster::plan_faults() {
-  world_.after(world_.draw(0, 2 * fault_gap_), [this] {
-    if (healing_) return;
-    fault();
-    plan_faults();
-  });
-}
-
-void Cluster::fault() {
-  const std::size_t n = world_.random.below(size_);
-  std::size_t other = world_.random.below(size_ - 1);
-  if (other >= n) ++other;
-  SimNode& node = *nodes_[n];
-  const std::string pair = node.name() + " " + nodes_[other]->name();
-  const auto until = [this](Us time, std::function<void()> undo) {
-    world_.after(time, [this, undo = std::move(undo)] {
-      if (!healing_) undo();
-    });
-  };
-  workload_->set_healthy(false);
-  switch (world_.random.below(11)) {
-    case 0:
-    case 1: {
-      if (!node.alive()) return;
-      // At most a minority's disks may forget something, and not before the last one is whole
-      // again.
-      const bool power = everysec_ && all_well() && world_.chance(0.5);
-      return kill(n, power);
+void Cluster::check_bounds(SimNode& n) const {
+  for (std::size_t s = 0; s < n.shards(); ++s) {
+    Engine& e = n.worker(s).engine();
+    for (std::uint16_t peer = 0; peer < nodes_.size(); ++peer) {
+      if (e.hints().pending({peer}) > plan_.node.hints_max)
+        world_.violation("", n.name() + " has more hints than its bound");
     }
-    case 2:
-    case 3: {
-      if (!node.alive() || node.paused()) return;
-      node.pause(true);
-      world_.after(world_.chance(0.5) ? world_.draw(50, 400) * ms : world_.draw(50, 3000) * ms,
-                   [this, n] { nodes_[n]->pause(false); });
-      return;
-    }
-    case 4: {
-      world_.log("partition: " + node.name() + " alone");
-      for (std::size_t i = 0; i < size_; ++i) {
-        if (i == n) continue;
-        network_->block(i, n, true);
-        network_->block(n, i, true);
-      }
-      return until(world_.draw(50, 4000) * ms, [this, n] {
-        world_.log("partition of " + nodes_[n]->name() + " ends");
-        for (std::size_t i = 0; i < size_; ++i) {
-          if (i == n) continue;
-          network_->block(i, n, false);
-          network_->block(n, i, false);
-        }
-      });
-    }
-    case 5:
-    case 6: {
-      const bool both = world_.chance(0.6);
-      world_.log("partition: " + pair + (both ? "" : ", one way"));
-      network_->block(n, other, true);
-      if (both) network_->block(other, n, true);
-      return until(world_.draw(50, 4000) * ms, [this, n, other] {
-        world_.log("partition of " + nodes_[n]->name() + " and " + nodes_[other]->name() + " ends");
-        network_->block(n, other, false);
-        network_->block(other, n, false);
-      });
-    }
-    case 7: {
-      const std::uint64_t half = world_.random.below((1u << size_) - 2) + 1;
-      world_.log("partition: halves " + std::to_string(half));
-      const auto set = [this, half](bool on) {
-        for (std::size_t a = 0; a < size_; ++a) {
-          for (std::size_t b = 0; b < size_; ++b) {
-            if ((half >> a & 1) != (half >> b & 1)) network_->block(a, b, on);
-          }
-        }
-      };
-      set(true);
-      return until(world_.draw(50, 4000) * ms, [this, set] {
-        world_.log("the halves meet again");
-        set(false);
-      });
-    }
-    case 8: {
-      const Us slow = world_.draw(5, 200) * ms;
-      world_.log("slow: " + pair + " " + std::to_string(slow / ms) + " ms");
-      network_->set_delay(n, other, slow / 2, slow);
-      return until(world_.draw(100, 4000) * ms, [this, n, other] {
-        world_.log("slow no more: " + nodes_[n]->name() + " " + nodes_[other]->name());
-        network_->set_delay(n, other, 50, 300);
-      });
-    }
-    case 9: {
-      const auto all = network_->connections();
-      if (all.empty()) return;
-      world_.log("a connection is reset");
-      return network_->reset(all[world_.random.below(all.size())]);
-    }
-    default: {
-      const Us slow = world_.draw(5, 300) * ms;
-      world_.log("slow disk: " + node.name() + " " + std::to_string(slow / ms) + " ms");
-      node.set_disk_delay(slow / 2, slow);
-      return until(world_.draw(100, 4000) * ms, [this, n] { nodes_[n]->set_disk_delay(50, 400); });
-    }
-  }
-}
-
-void Cluster::heal() {
-  healing_ = true;
-  world_.log("healing");
-  network_->heal();
-  for (auto& n : nodes_) {
-    n->set_disk_delay(50, 400);
-    if (n->alive()) n->pause(false);
   }
 }
 
 // ---- the verdict
 
-std::string Cluster::difference() {
-  for (auto& n : nodes_) {
-    if (!n->alive()) return n->name() + " is down";
-    if (!n->links_up()) return n->name() + " lacks a link";
-    if (!n->engine().serving()) return n->name() + " does not serve";
-    if (!n->quiet()) {
-      return n->name() + " has " + std::to_string(n->engine().operations_waiting()) +
-             " operations and " + std::to_string(n->engine().hints().pending()) + " hints and " +
-             std::to_string(n->engine().hints().marks_total()) + " marks waiting";
-    }
-    if (const std::size_t slots = n->engine().slots_differing())
-      return n->name() + " counts " + std::to_string(slots) + " differing slots";
-  }
-  for (std::uint16_t s = 0; s < slots_total; ++s) {
-    const auto replicas = ring_->replicas({s});
-    const std::uint64_t digest = nodes_[replicas[0].value]->space().slot_digest({s});
-    for (const NodeIndex r : replicas) {
-      if (nodes_[r.value]->space().slot_digest({s}) == digest) continue;
-      std::string keys;
-      if (const NodeTable* table = nodes_[r.value]->space().table_of({s}, {0})) {
+std::string Cluster::slot_difference(Slot slot) const {
+  const auto replicas = ring_->replicas(slot);
+  const SimNode& first = *nodes_[replicas[0].value];
+  const std::uint64_t digest = nodes_[replicas[0].value]->worker_of(slot).space().slot_digest(slot);
+  for (const NodeIndex r : replicas) {
+    const KeySpace& space = nodes_[r.value]->worker_of(slot).space();
+    if (space.slot_digest(slot) == digest) continue;
+    // The first key whose record differs.
+    const KeySpace& other = nodes_[replicas[0].value]->worker_of(slot).space();
+    std::string key = "its floor";
+    for (std::uint8_t db = 0; db < space.databases(); ++db) {
+      for (const KeySpace* s : {&space, &other}) {
+        const NodeTable* table = s->table_of(slot, {db});
+        if (!table) continue;
         table->for_each([&](Node* n) {
-          keys.append(" ").append(n->key());
+          const KeySpace* o = s == &space ? &other : &space;
+          const Node* there = o->find(slot, {db}, n->key(), key_hash(n->key()));
+          if (!there || record_digest(*there, {db}) != record_digest(*n, {db})) key = n->key();
           return true;
         });
       }
-      return "slot " + std::to_string(s) + " differs at " + nodes_[replicas[0].value]->name() +
-             " and " + nodes_[r.value]->name() + ":" + keys;
     }
+    return "slot " + std::to_string(slot.value) + " differs at " + first.name() + " and " +
+           nodes_[r.value]->name() + ": " + key;
   }
   return {};
 }
 
-// Digests as kept against digests as recomputed, and contents against contents.
-std::string Cluster::check_digests() {
-  std::map<std::string, std::pair<std::string, std::string>>
-      contents;  // by record: the first bytes, and whose
+std::string Cluster::difference() {
   for (auto& n : nodes_) {
-    KeySpace& space = n->space();
-    for (std::uint16_t s = 0; s < slots_total; ++s) {
-      const Slot slot{s};
-      std::uint64_t digest = 0;
+    if (!n->alive()) return n->name() + " is down";
+    if (!n->links_up()) return n->name() + " lacks a link";
+    if (!n->serving()) return n->name() + " does not serve";
+    if (const std::string waits = n->waiting(); !waits.empty())
+      return n->name() + " has " + waits + " waiting";
+    if (!n->whole()) return n->name() + " counts differing slots";
+  }
+  std::string out;
+  each_slot([&](Slot slot) {
+    if (out.empty()) out = slot_difference(slot);
+  });
+  return out;
+}
+
+// The digest as kept against the digest as recomputed.
+std::string Cluster::check_digest(SimNode& n, Slot slot) const {
+  const KeySpace& space = n.worker_of(slot).space();
+  std::uint64_t digest = 0;
+  for (std::uint8_t db = 0; db < space.databases(); ++db) {
+    if (const Version floor = space.slot_floor(slot, {db}))
+      digest += hash64(floor_row(slot, {db}), floor.bits);
+    const NodeTable* table = space.table_of(slot, {db});
+    if (!table) continue;
+    table->for_each([&](Node* record) {
+      digest += record_digest(*record, {db});
+      return true;
+    });
+  }
+  if (digest == space.slot_digest(slot)) return {};
+  return "slot " + std::to_string(slot.value) + " of " + n.name() +
+         " has a digest that is not the sum of its records";
+}
+
+// Contents against contents: equal digests must mean equal bytes.
+void Cluster::check_contents() {
+  std::map<std::string, std::pair<std::string, std::string>> contents;  // bytes, and whose
+  for (auto& n : nodes_) {
+    each_slot([&](Slot slot) {
+      const KeySpace& space = n->worker_of(slot).space();
       for (std::uint8_t db = 0; db < space.databases(); ++db) {
-        if (const Version floor = space.slot_floor(slot, {db}))
-          digest += hash64(floor_row(slot, {db}), floor.bits);
         const NodeTable* table = space.table_of(slot, {db});
         if (!table) continue;
         table->for_each([&](Node* record) {
-          digest += record_digest(*record, {db});
           Effect effect;
           record_effect(*record, {db}, {}, effect);
           std::sort(effect.changes.begin(), effect.changes.end(),
@@ -295,13 +296,8 @@ std::string Cluster::check_digests() {
           return true;
         });
       }
-      if (digest != space.slot_digest(slot)) {
-        return "slot " + std::to_string(s) + " of " + n->name() +
-               " has a digest that is not the sum of its records";
-      }
-    }
+    });
   }
-  return {};
 }
 
 std::string Cluster::report() const {
@@ -314,10 +310,13 @@ std::string Cluster::report() const {
   // Events of the key and of the ring, the last ones.
   std::deque<const std::string*> lines;
   const auto has = [&](const std::string& line) {
-    const std::size_t at = line.find(first.key);
-    if (first.key.empty() || at == std::string::npos) return false;
-    const std::size_t end = at + first.key.size();
-    return end == line.size() || line[end] == ' ';
+    if (first.key.empty()) return false;
+    for (std::size_t at = line.find(first.key); at != std::string::npos;
+         at = line.find(first.key, at + 1)) {
+      const std::size_t end = at + first.key.size();
+      if (end == line.size() || line[end] == ' ') return true;
+    }
+    return false;
   };
   for (const std::string& line : world_.history()) {
     const bool ring = line.find(" c") != 10 && line.find(" c") != 11;
@@ -329,40 +328,60 @@ std::string Cluster::report() const {
   return out;
 }
 
-RunResult Cluster::run() {
-  for (auto& n : nodes_) n->start(true);
-  world_.run_until(second);
-  if (!all_well()) world_.violation("", "the ring does not come up within a second");
-  workload_->begin();
-  if (!calm_) world_.after(second, [this] { plan_faults(); });
-  world_.run_until((1 + options_.seconds) * second);
+void Cluster::heal(RunResult& result) {
   workload_->stop();
-  heal();
+  loaded_ = false;
+  faults_->heal();
   const Us healed_from = world_.now();
-  RunResult result;
   std::string differs = "not looked at";
   while (!differs.empty() && world_.now() < healed_from + healing_time) {
-    world_.run_until(world_.now() + 200 * ms);
+    world_.run_until(world_.now() + 100 * ms);
     differs = workload_->open() > 0 ? "operations are open" : difference();
   }
   result.healed_ms = (world_.now() - healed_from) / ms;
-  if (!differs.empty()) {
-    const std::size_t colon = differs.rfind(": ");
-    world_.violation(
-        differs.starts_with("slot") && colon != std::string::npos ? differs.substr(colon + 2) : "",
-        "the replicas are not equal after " + std::to_string(healing_time / second) +
-            " s: " + differs);
-  } else if (const std::string bad = check_digests(); !bad.empty()) {
-    world_.violation("", bad);
+  if (differs.empty()) return;
+  const std::size_t colon = differs.rfind(": ");
+  world_.violation(
+      differs.starts_with("slot") && colon != std::string::npos ? differs.substr(colon + 2) : "",
+      "the replicas are not equal after " + std::to_string(healing_time / second) +
+          " s: " + differs);
+}
+
+void Cluster::judge() {
+  // What expires has expired.
+  world_.run_until(world_.now() + 5 * second);
+  for (auto& n : nodes_) {
+    if (!n->alive()) return world_.violation(n->name(), "is down in the end");
   }
-  const bool all_up =
-      std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) { return n->alive(); });
-  if (all_up) {
-    workload_->check_end([this](const std::vector<std::string>& words) {
-      return nodes_[ring_->replicas(key_slot(words[1]))[0].value]->read(words);
-    });
-  }
-  if (calm_ && (workload_->not_acked() > 0 || workload_->slowest() > second)) {
+  each_slot([&](Slot slot) {
+    if (const std::string bad = slot_difference(slot); !bad.empty() && !world_.failed())
+      world_.violation(bad.substr(bad.rfind(": ") + 2), "differs again: " + bad);
+    for (const NodeIndex r : ring_->replicas(slot)) {
+      SimNode& n = *nodes_[r.value];
+      if (const std::string bad = check_digest(n, slot); !bad.empty()) world_.violation("", bad);
+      shadow_->judge(n.worker_of(slot).space(), n.name(), slot, n.clock().wall_ms());
+    }
+  });
+  if (!world_.failed()) check_contents();
+  workload_->check_end([this](DbIndex db, const std::vector<std::string>& words) {
+    return nodes_[ring_->replicas(key_slot(words[1]))[0].value]->read(db, words);
+  });
+}
+
+RunResult Cluster::run() {
+  for (auto& n : nodes_) n->start(SimNode::Start::whole);
+  world_.run_until(second);
+  if (!faults_->all_well()) world_.violation("", "the ring does not come up within a second");
+  workload_->begin();
+  watch_health();
+  every_second();
+  faults_->begin();
+  world_.run_until((1 + plan_.seconds) * second);
+  RunResult result;
+  heal(result);
+  judge();
+  if (plan_.faults.mode == FaultOptions::Mode::none &&
+      (workload_->not_acked() > 0 || workload_->slowest() > second)) {
     world_.violation("", "without any fault " + std::to_string(workload_->not_acked()) +
                              " operations failed, the slowest took " +
                              std::to_string(workload_->slowest() / ms) + " ms");
@@ -378,6 +397,7 @@ RunResult Cluster::run() {
   result.acked = workload_->acked();
   result.slowest_ms = workload_->slowest() / ms;
   result.totals = totals_;
+  result.faults = faults_->counts();
   if (!result.passed) result.report = report();
   return result;
 }

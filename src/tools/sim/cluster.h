@@ -2,15 +2,17 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 
 #include "metrics/metrics.h"
+#include "tools/sim/faults.h"
 
 namespace gyre::sim {
 
 struct RunOptions {
   bool loud = false;
-  int seconds = 30;  // of load
+  int seconds = 0;  // of load; 0: drawn from the seed
 };
 
 struct RunResult {
@@ -20,6 +22,7 @@ struct RunResult {
   std::int64_t healed_ms = 0;  // how long after the last fault the replicas were equal
   std::int64_t slowest_ms = 0;
   MetricTotals totals{};
+  FaultCounts faults{};
   std::string report;  // of a failure
 };
 

@@ -7,14 +7,11 @@
 #include "ring/slot.h"
 #include "shard/loader.h"
 #include "shard/rows.h"
+#include "tools/sim/worker.h"
 
 namespace gyre::sim {
 namespace {
 
-constexpr std::int64_t tick_ms = 20, heartbeat_ms = 100,
-                       answer_within_ms = 10;  // as in server/worker.cc
-constexpr std::int64_t peer_timeout_min = 50, peer_timeout_max = 300;
-constexpr Us attempt_time = 1000 * ms, backoff_min = 50 * ms, backoff_max = 1000 * ms;
 constexpr std::int64_t clock_ahead_ms = 1000;
 constexpr std::int64_t clock_wait_ms = 5000;
 
@@ -25,19 +22,19 @@ NodeIndex index_of(NodeId n) {
 }  // namespace
 
 SimNode::SimNode(World& world, Network& network, RingPtr ring, NodeId self, const Options& options,
-                 Answer answer)
+                 EffectWatch* watch, Answer answer)
     : world_(world),
       network_(network),
       ring_(std::move(ring)),
       self_(self),
       name_(ring_->node(index_of(self)).name),
       options_(options),
+      watch_(watch),
       answer_(std::move(answer)),
       clock_(world) {
   network_.on_arrival(self_, [this](Arrival&& a) {
     if (!alive()) return false;
-    inbox_.push_back(std::move(a));
-    wake();
+    arrived(std::move(a));
     return true;
   });
 }
@@ -45,86 +42,127 @@ SimNode::SimNode(World& world, Network& network, RingPtr ring, NodeId self, cons
 SimNode::~SimNode() = default;
 
 std::uint16_t SimNode::clock_node() const {
-  return static_cast<std::uint16_t>(ring_->node(index_of(self_)).index * 8);
+  return static_cast<std::uint16_t>(ring_->node(index_of(self_)).index * 8 + incarnation_);
 }
 
 // ---- the process
 
-void SimNode::start(bool known) {
+void SimNode::start(Start how) {
   ++life_;
-  world_.log(name_ + " starts" + (known ? "" : ", may have lost something"));
+  world_.log(name_ + " starts" +
+             (how == Start::whole      ? ""
+              : how == Start::may_lack ? ", may have lost something"
+                                       : ", wiped"));
   metrics_.reset();
-  store_ = std::make_unique<MemoryStore>(disk_, 1, *this, options_.sync);
-  space_ = std::make_unique<KeySpace>(KeySpaceOptions{
-      .databases = 2, .persist = true, .keep_tombstones = true, .clock_node = clock_node()});
-  random_ = std::make_unique<Random>(world_.random.next());
-  links_.assign(ring_->nodes().size(), Link(LinkWatch(peer_timeout_min, peer_timeout_max)));
-  EngineOptions options;
-  options.self = index_of(self_);
-  options.persist = true;
-  options.write_level = options_.write_level;
-  options.hints_max = options_.hints_max;
-  engine_ = std::make_unique<Engine>(options, ring_, *space_, *this, clock_, *random_,
-                                     command_options_, metrics_, *this);
-  load();
-  engine_->set_known(known);
-  space_->clock().see(Version::at_ms(bound_));
-  space_->clock().set_started(space_->clock().peek(clock_.wall_ms()));
-  store_persisted_ = seen_persisted_ = 0;
   serving_ = false;
-  last_tick_ = started_ = clock_.steady_ms();
-  for (NodeId peer = 0; peer < links_.size(); ++peer) {
-    if (peer != self_) later(world_.draw(0, 5 * ms), [this, peer] { attempt(peer); });
+  started_ = clock_.steady_ms();
+  next_accept_ = 0;
+  disk_failing_ = false;
+  store_ = std::make_unique<MemoryStore>(disk_, options_.shards, *this, options_.sync);
+  for (std::uint16_t s = 0; s < options_.shards; ++s)
+    workers_.push_back(std::make_unique<SimWorker>(*this, s));
+  load();
+  for (auto& w : workers_) {
+    w->engine().set_known(how == Start::whole);
+    w->space().clock().see(Version::at_ms(bound_));
+    w->space().clock().set_started(w->space().clock().peek(clock_.wall_ms()));
+    w->begin();
   }
-  later(tick_ms * ms, [this] { timer_tick(); });
   if (options_.sync == SyncMode::everysec) later(second, [this] { sync_turn(); });
 }
 
 void SimNode::load() {
-  Loader loader(*space_);
-  RowReader reader(loader);
-  Result<void> bad;
   const std::string hints_first(1, Hints::row_prefix);
   const auto check = [this](const Result<void>& r) {
     if (!r) world_.violation(name_, "recovery: " + std::string(r.error().text()));
   };
-  check(store_->scan("", hints_first, [&](std::string_view key, std::string_view value) {
-    bad = reader.row(key, value);
-    return static_cast<bool>(bad);
-  }));
-  check(bad);
-  reader.finish();
-  check(store_->scan(hints_first, std::string(1, '\xff'),
-                     [&](std::string_view key, std::string_view value) {
-                       bad = engine_->hints().load_row(key, value);
-                       return static_cast<bool>(bad);
-                     }));
-  check(bad);
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    SimWorker& w = *workers_[i];
+    Loader loader(w.space());
+    RowReader reader(loader);
+    Result<void> bad;
+    const auto first =
+        static_cast<std::uint32_t>((i * slots_total + workers_.size() - 1) / workers_.size());
+    const auto last =
+        static_cast<std::uint32_t>(((i + 1) * slots_total + workers_.size() - 1) / workers_.size());
+    std::string from, to;
+    put_be16(from, static_cast<std::uint16_t>(first));
+    if (last < slots_total)
+      put_be16(to, static_cast<std::uint16_t>(last));
+    else
+      to = hints_first;
+    check(store_->scan(from, to, [&](std::string_view key, std::string_view value) {
+      bad = reader.row(key, value);
+      return static_cast<bool>(bad);
+    }));
+    check(bad);
+    reader.finish();
+    check(store_->scan(hints_first, std::string(1, '\xff'),
+                       [&](std::string_view key, std::string_view value) {
+                         // | fe | kind | peer be16 | slot be16 | ...
+                         Reader in(key.substr(4));
+                         if (shard_of({in.be16()}) != i) return true;
+                         bad = w.engine().hints().load_row(key, value);
+                         return static_cast<bool>(bad);
+                       }));
+    check(bad);
+  }
 }
 
 void SimNode::kill(bool power) {
   world_.log(name_ + (power ? " loses power" : " is killed"));
   ++life_;
   network_.close_all_of(self_);
-  engine_.reset();
-  space_.reset();
+  workers_.clear();
   store_.reset();
   if (power) disk_.power_cut(world_.random.below(disk_.unsynced_writes() + 1));
-  inbox_.clear();
-  commands_.clear();
-  bus_.clear();
+  thread_of_.clear();
   held_.clear();
-  turn_due_ = disk_due_ = paused_ = false;
+  walks_.clear();
+  disk_due_ = paused_ = serving_ = false;
+  slow_turn_ = 0;
+}
+
+void SimNode::wipe() {
+  GYRE_ASSERT(!alive());
+  world_.log(name_ + " has lost its disk");
+  disk_ = MemoryDisk();
+  bound_ = 0;
+  incarnation_ = static_cast<std::uint8_t>((incarnation_ + 1) % 8);
 }
 
 void SimNode::pause(bool on) {
   if (!alive() || paused_ == on) return;
   world_.log(name_ + (on ? " stands still" : " goes on"));
-  paused_ = on;
-  if (on) return;
+  if (on)
+    paused_ = true;
+  else
+    go_on();
+}
+
+void SimNode::go_on() {
+  paused_ = false;
   std::vector<std::function<void()>> held;
   held.swap(held_);
-  for (auto& f : held) f();
+  const std::uint64_t life = life_;
+  for (auto& f : held) {
+    if (life != life_) return;
+    // One of them may stand still again.
+    if (paused_)
+      held_.push_back(std::move(f));
+    else
+      f();
+  }
+}
+
+void SimNode::stall(Us time, std::function<void()> rest) {
+  world_.log(name_ + " has a slow turn of " + std::to_string(time / ms) + " ms");
+  paused_ = true;
+  world_.after(time, [this, life = life_, rest = std::move(rest)] {
+    if (life != life_) return;
+    rest();
+    go_on();
+  });
 }
 
 void SimNode::later(Us delay, std::function<void()> f) {
@@ -138,72 +176,28 @@ void SimNode::later(Us delay, std::function<void()> f) {
   });
 }
 
-void SimNode::wake() {
-  if (turn_due_) return;
-  turn_due_ = true;
-  later(world_.draw(10, 150), [this] { turn(); });
-}
-
-void SimNode::turn() {
-  turn_due_ = false;
-  std::deque<Arrival> inbox;
-  inbox.swap(inbox_);
-  for (Arrival& a : inbox) arrived(std::move(a));
-  std::deque<Command> commands;
-  commands.swap(commands_);
-  for (Command& c : commands) run(std::move(c));
-  end_turn();
-}
-
-void SimNode::end_turn() {
-  if (store_persisted_ > seen_persisted_) {
-    seen_persisted_ = store_persisted_;
-    engine_->persisted(store_persisted_);
-  }
-  engine_->end_turn();
-  flush_peers();
-}
-
-void SimNode::timer_tick() {
-  tick();
-  end_turn();
-  later(tick_ms * ms, [this] { timer_tick(); });
-}
-
 void SimNode::tick() {
-  const SteadyMs now = clock_.steady_ms();
-  const std::int64_t gap = now - last_tick_ - tick_ms;
-  last_tick_ = now;
-  if (gap > 30) {
-    for (Link& l : links_) l.watch.excuse(gap);
-  }
-  engine_->tick(gap);
-  for (NodeId peer = 0; peer < links_.size(); ++peer) {
-    Link& l = links_[peer];
-    if (l.state != LinkState::up) continue;
-    if (l.watch.overdue(now)) {
-      fail_link(peer, "silent");
-      continue;
-    }
-    if (now - l.last_sent > heartbeat_ms) send_batch(peer, {});
-  }
   // The bound of the clock, and whether this node may serve (server/server.cc).
   if (clock_.wall_ms() + clock_ahead_ms / 2 > bound_) bound_ = clock_.wall_ms() + clock_ahead_ms;
   if (serving_) return;
-  std::size_t up = 1;
-  for (NodeId peer = 0; peer < links_.size(); ++peer) up += engine_->peer(index_of(peer)).up;
-  const bool clocks = up >= links_.size() / 2 + 1 || now - started_ > clock_wait_ms;
-  if (clocks && space_->clock().peek(0).ms() <= clock_.wall_ms() + 100) {
-    serving_ = true;
-    engine_->set_serving(true);
-    world_.log(name_ + " serves");
-  }
+  const bool ready = std::all_of(workers_.begin(), workers_.end(), [this](const auto& w) {
+    std::size_t up = 1;
+    for (NodeId peer = 0; peer < ring_->nodes().size(); ++peer)
+      up += w->engine().peer(index_of(peer)).up;
+    const bool clocks =
+        up >= ring_->nodes().size() / 2 + 1 || clock_.steady_ms() - started_ > clock_wait_ms;
+    return clocks && w->space().clock().peek(0).ms() <= clock_.wall_ms() + 100;
+  });
+  if (!ready) return;
+  serving_ = true;
+  for (auto& w : workers_) w->engine().set_serving(true);
+  world_.log(name_ + " serves");
 }
 
 // ---- the disk
 
-bool SimNode::store(std::uint64_t turn, StoreBatch&& rows) {
-  if (!store_->submit({0}, turn, std::move(rows))) return false;
+bool SimNode::submit(ShardIndex shard, std::uint64_t turn, StoreBatch&& rows) {
+  if (!store_->submit(shard, turn, std::move(rows))) return false;
   if (!disk_due_) {
     disk_due_ = true;
     later(world_.draw(disk_low_, disk_high_), [this] { disk_turn(); });
@@ -213,8 +207,13 @@ bool SimNode::store(std::uint64_t turn, StoreBatch&& rows) {
 
 void SimNode::disk_turn() {
   disk_due_ = false;
-  store_->step();
-  wake();
+  const bool written = store_->step();
+  // What a failing disk did not take is tried again.
+  if (!written && disk_failing_) {
+    disk_due_ = true;
+    later(50 * ms, [this] { disk_turn(); });
+  }
+  for (auto& w : workers_) w->wake();
 }
 
 void SimNode::sync_turn() {
@@ -222,229 +221,104 @@ void SimNode::sync_turn() {
   later(second, [this] { sync_turn(); });
 }
 
-// ---- clients
+void SimNode::fail_disk(bool on) {
+  if (!alive()) return;
+  world_.log(name_ + (on ? "'s disk fails" : "'s disk works again"));
+  disk_failing_ = on;
+  store_->fail_writes(on ? std::optional<Error>(Error(Errc::io, "No space left on device"))
+                         : std::nullopt);
+}
+
+void SimNode::persisted(ShardIndex shard, std::uint64_t turn) noexcept {
+  workers_[shard.value]->store_persisted = turn;
+}
+
+void SimNode::store_failing(ShardIndex shard, const Error&) noexcept {
+  workers_[shard.value]->disk_failing = true;
+}
+
+void SimNode::store_recovered(ShardIndex shard) noexcept {
+  workers_[shard.value]->disk_failing = false;
+}
+
+// ---- clients and connections
+
+void SimNode::arrived(Arrival&& a) {
+  std::size_t thread = 0;
+  if (a.owner) {
+    const auto at = thread_of_.find(a.connection);
+    if (at == thread_of_.end()) return;
+    thread = at->second;
+  } else {
+    const auto [at, fresh] = thread_of_.emplace(a.connection, next_accept_);
+    if (fresh) next_accept_ = (next_accept_ + 1) % workers_.size();
+    thread = at->second;
+  }
+  workers_[thread]->arrived(std::move(a));
+}
 
 void SimNode::command(Command&& c) {
   GYRE_ASSERT(alive());
-  commands_.push_back(std::move(c));
-  wake();
+  const std::string& name = c.commands[0][0];
+  if (name == "FLUSHALL" || name == "FLUSHDB" || name == "SCAN" || name == "KEYS" ||
+      name == "DBSIZE") {
+    later(world_.draw(10, 150), [this, c = std::move(c)] { walk(c); });
+    return;
+  }
+  SimWorker& w = *workers_[c.connection % workers_.size()];
+  w.command(std::move(c));
 }
 
-void SimNode::run(Command&& c) {
-  const std::vector<std::string_view> args(c.args.begin(), c.args.end());
-  const Ticket ticket{.connection = c.connection, .id = c.id};
-  if (c.flush) {
-    WalkRequest walk;
-    walk.ticket = ticket;
-    walk.what = WalkKind::flush;
-    walk.all_dbs = true;
-    walk.write_level = c.levels.write;
-    return engine_->walk(std::move(walk));
-  }
-  const CommandSpec* spec = find_command(Args(args));
-  GYRE_ASSERT(spec && spec->run && arity_ok(*spec, args.size()));
-  Engine::Job job;
-  job.ticket = ticket;
-  job.slot = key_slot(args[1]);
-  job.levels = c.levels;
-  std::string out;
-  std::uint64_t gate = 0;
-  switch (engine_->run({spec, Args(args), {0}}, job, out, gate)) {
-    case Ran::done:
-      answer(ticket, std::move(out));
-      break;
-    case Ran::gated:
-      GYRE_ASSERT(false);
-      break;
-    case Ran::pending:
-      break;
+void SimNode::walk(const Command& c) {
+  WalkRequest walk;
+  walk.ticket = Ticket{.connection = c.connection, .id = c.id};
+  const std::vector<std::string>& words = c.commands[0];
+  walk.what = words[0] == "SCAN"     ? WalkKind::scan
+              : words[0] == "KEYS"   ? WalkKind::keys
+              : words[0] == "DBSIZE" ? WalkKind::count
+                                     : WalkKind::flush;
+  walk.all_dbs = words[0] == "FLUSHALL";
+  walk.db = c.db;
+  walk.write_level = c.levels.write;
+  if (walk.what == WalkKind::scan) walk.place = std::stoull(words[1]);
+  if (walk.what == WalkKind::keys) walk.pattern = words[1];
+  WalkJoin& join = walks_[c.id];
+  join.what = walk.what;
+  join.left = workers_.size();
+  for (auto& w : workers_) {
+    w->mail([worker = w.get(), walk] { worker->engine().walk(WalkRequest(walk)); });
   }
 }
 
-void SimNode::answer(const Ticket& ticket, std::string&& reply) {
-  answer_(ticket.id, std::move(reply));
-}
-
-void SimNode::walked(const Ticket& ticket, WalkResult&& result) {
-  answer_(ticket.id, result.failed ? "-NOQUORUM a flush did not reach its level\r\n" : "+OK\r\n");
-}
-
-std::string SimNode::read(const std::vector<std::string>& words) {
+std::string SimNode::read(DbIndex db, const std::vector<std::string>& words) {
   const std::vector<std::string_view> args(words.begin(), words.end());
   std::string out;
-  if (!engine_->read_local({find_command(Args(args)), Args(args), {0}}, key_slot(args[1]), 2, out))
+  const Slot slot = key_slot(args[1]);
+  if (!worker_of(slot).engine().read_local({find_command(Args(args)), Args(args), db}, slot, 2,
+                                           out))
     return "(holds no such slot)";
   return out;
 }
 
-bool SimNode::quiet() const {
-  return engine_->operations_waiting() == 0 && engine_->hints().pending() == 0 &&
-         engine_->hints().marks_total() == 0;
+std::string SimNode::waiting() {
+  std::size_t operations = 0, hints = 0, marks = 0;
+  for (auto& w : workers_) {
+    operations += w->engine().operations_waiting();
+    hints += w->engine().hints().pending();
+    marks += w->engine().hints().marks_total();
+  }
+  if (operations + hints + marks == 0) return {};
+  return std::to_string(operations) + " operations and " + std::to_string(hints) + " hints and " +
+         std::to_string(marks) + " marks";
 }
 
 bool SimNode::links_up() const {
-  for (NodeId peer = 0; peer < links_.size(); ++peer) {
-    if (peer != self_ && links_[peer].state != LinkState::up) return false;
-  }
-  return true;
+  return std::all_of(workers_.begin(), workers_.end(), [](const auto& w) { return w->links_up(); });
 }
 
-// ---- links to peers
-
-void SimNode::attempt(NodeId peer) {
-  Link& l = links_[peer];
-  l.state = LinkState::connecting;
-  l.connection = network_.open(self_, peer);
-  const std::uint64_t number = ++l.attempt;
-  later(attempt_time, [this, peer, number] {
-    if (links_[peer].attempt == number && links_[peer].state == LinkState::connecting)
-      fail_link(peer, "no connection in time");
-  });
-}
-
-void SimNode::fail_link(NodeId peer, const char* why) {
-  Link& l = links_[peer];
-  if (l.state == LinkState::waiting) return;
-  if (l.state == LinkState::up)
-    world_.log(name_ + " loses its link to " + ring_->node(index_of(peer)).name + ": " + why);
-  const bool told_up = std::exchange(l.told_up, false);
-  l.state = LinkState::waiting;
-  network_.close(l.connection, true);
-  l.connection = 0;
-  ++l.attempt;
-  later(0, [this, peer, told_up] {
-    Link& link = links_[peer];
-    if (told_up) {
-      metrics_.links_broken.add();
-      link.watch.reset();
-      link.sent_wall.clear();
-      engine_->peer_down(index_of(peer));
-      end_turn();
-    }
-    link.backoff = std::clamp(link.backoff * 2, backoff_min * 2, backoff_max);
-    later(link.backoff / 2 + world_.draw(0, link.backoff / 2), [this, peer] { attempt(peer); });
-  });
-}
-
-void SimNode::arrived(Arrival&& a) {
-  Link& l = links_[a.from];
-  if (a.owner) {
-    if (l.connection != a.connection || l.state == LinkState::waiting) return;
-    switch (a.packet) {
-      case Packet::hello_answer:
-        return network_.send(a.connection, true, Packet::auth, {});
-      case Packet::auth_answer: {
-        l.state = LinkState::up;
-        l.backoff = 0;
-        l.told_up = true;
-        l.watch.reset();
-        l.sent_wall.clear();
-        engine_->peer_up(index_of(a.from), 1);
-        return send_batch(a.from, {});
-      }
-      case Packet::batch: {
-        l.watch.answered(clock_.steady_ms());
-        UnixMs sent = 0;
-        if (!l.sent_wall.empty()) {
-          sent = l.sent_wall.front();
-          l.sent_wall.pop_front();
-        }
-        if (!on_batch(a.from, a.bytes, sent))
-          world_.violation(name_, "a reply that could not be read");
-        return;
-      }
-      default:
-        return fail_link(a.from, "the connection was closed");
-    }
-  }
-  switch (a.packet) {
-    case Packet::hello:
-      return network_.send(a.connection, false, Packet::hello_answer, {});
-    case Packet::auth:
-      bus_[a.connection] = a.from;
-      return network_.send(a.connection, false, Packet::auth_answer, {});
-    case Packet::batch: {
-      if (!bus_.contains(a.connection)) return;
-      if (!on_batch(a.from, a.bytes, 0)) world_.violation(name_, "a batch that could not be read");
-      if (l.answering.empty()) {
-        l.answer_by = clock_.steady_ms() + answer_within_ms;
-        later(answer_within_ms * ms, [this] { end_turn(); });
-      }
-      l.answering.push_back(a.connection);
-      if (!batch_had_messages_) l.answer_by = 0;
-      return;
-    }
-    default:
-      if (bus_.erase(a.connection)) engine_->peer_doubts(index_of(a.from));
-      for (Link& link : links_) std::erase(link.answering, a.connection);
-  }
-}
-
-BatchHeader SimNode::header(bool answers) const {
-  BatchHeader h;
-  h.epoch = ring_->epoch();
-  h.ring_hash = ring_->content_hash();
-  h.wall_ms = clock_.wall_ms();
-  h.threads = 1;
-  h.serving = serving_;
-  h.answers = answers;
-  return h;
-}
-
-void SimNode::send_batch(NodeId peer, std::string_view messages) {
-  Link& l = links_[peer];
-  std::string batch;
-  put_header(batch, header(false));
-  batch.append(messages);
-  network_.send(l.connection, true, Packet::batch, std::move(batch));
-  l.watch.sent(clock_.steady_ms());
-  l.sent_wall.push_back(clock_.wall_ms());
-  l.last_sent = clock_.steady_ms();
-}
-
-void SimNode::flush_peers() {
-  const SteadyMs now = clock_.steady_ms();
-  for (NodeId peer = 0; peer < links_.size(); ++peer) {
-    if (peer == self_) continue;
-    Link& l = links_[peer];
-    const bool waiting = !engine_->outbox_empty(index_of(peer));
-    const auto reply = [&](std::string_view messages) {
-      std::string batch;
-      put_header(batch, header(true));
-      batch.append(messages);
-      network_.send(l.answering.front(), false, Packet::batch, std::move(batch));
-      l.answering.erase(l.answering.begin());
-    };
-    std::string messages;
-    if (waiting && !l.answering.empty()) {
-      engine_->take_outbox(index_of(peer), messages);
-      reply(messages);
-    } else if (waiting && l.state == LinkState::up) {
-      engine_->take_outbox(index_of(peer), messages);
-      send_batch(peer, messages);
-    } else if (waiting && std::none_of(bus_.begin(), bus_.end(),
-                                       [&](const auto& b) { return b.second == peer; })) {
-      engine_->lose_answers(index_of(peer));
-    }
-    if (!l.answering.empty() && now >= l.answer_by) {
-      while (!l.answering.empty()) reply({});
-    }
-  }
-}
-
-bool SimNode::on_batch(NodeId peer, std::string_view batch, UnixMs sent_wall) {
-  BatchReader reader(batch);
-  BatchHeader h;
-  if (!reader.header(h) || h.format != wire_format || h.ring_hash != ring_->content_hash())
-    return false;
-  if (sent_wall) engine_->peer_heard(index_of(peer), h, sent_wall);
-  batch_had_messages_ = false;
-  Envelope e;
-  while (reader.next(e)) {
-    batch_had_messages_ = true;
-    engine_->on_message(index_of(peer), e);
-  }
-  return reader.ok();
+bool SimNode::whole() const {
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const auto& w) { return w->engine().slots_differing() == 0; });
 }
 
 }  // namespace gyre::sim

@@ -1,27 +1,21 @@
-// SimNode: one whole node without sockets, files or threads: key space, engine, store, and a host
-// that drives them as server/worker.cc does (what is said there holds here; keep the two alike).
-//
-//   arrivals, clients' commands, the store's completions -> wake() -> a turn of the loop, a little
-//   later: messages to the engine, commands, end of turn, one batch to each peer. A tick every 20
-//   ms.
+// SimNode: one whole node without sockets, files or threads: a SimWorker for each of its threads,
+// and what they share: clock, disk, store, identity.
 //
 // A killed node loses its process; its disk (MemoryDisk) stays. A paused one stands still, and all
-// that comes meanwhile waits.
+// that comes meanwhile waits. A slow turn stands still in the middle of a turn's commands.
 #pragma once
 
-#include <deque>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "coordination/engine.h"
-#include "membership/link_watch.h"
 #include "metrics/metrics.h"
 #include "persist/memory_store.h"
 #include "ring/ring.h"
-#include "shard/keyspace.h"
 #include "tools/sim/network.h"
 
 namespace gyre::sim {
@@ -29,101 +23,114 @@ namespace gyre::sim {
 class SimClock final : public Clock {
  public:
   explicit SimClock(const World& world) : world_(world) {}
-  UnixMs wall_ms() const override { return start_of_time + world_.now() / ms + offset_ms; }
+  UnixMs wall_ms() const override {
+    return start_of_time + offset_ms + world_.now() / ms + drift(world_.now());
+  }
   SteadyMs steady_ms() const override { return 1'000'000 + world_.now() / ms; }
+  // From now on the wall clock gains so many millionths.
+  void set_drift(std::int64_t millionths) {
+    offset_ms += drift(world_.now());
+    drift_from_ = world_.now();
+    drift_ = millionths;
+  }
   std::int64_t offset_ms = 0;
 
  private:
+  std::int64_t drift(Us now) const { return (now - drift_from_) * drift_ / 1'000'000 / ms; }
   const World& world_;
+  Us drift_from_ = 0;
+  std::int64_t drift_ = 0;
 };
 
-class SimNode final : public EngineHost, public StoreSink, public KeySpaces {
+// What a simulation has of slots: a window in the middle of all, so that two threads share it and
+// what looks at every slot stays cheap.
+struct SlotWindow {
+  std::uint16_t first = 0, count = slots_total;
+};
+
+// What a client sent; answered exactly once, unless the process ends.
+struct Command {
+  std::uint64_t id = 0;
+  std::uint64_t connection = 0;
+  DbIndex db{};
+  std::vector<std::vector<std::string>> commands{};  // several: an EXEC
+  bool exec = false;
+  std::vector<Watch> watches;
+  Levels levels;
+};
+
+class SimWorker;
+
+class SimNode final : public StoreSink {
  public:
   struct Options {
     SyncMode sync = SyncMode::always;
+    std::uint16_t shards = 1;
+    std::size_t databases = 2;
+    SlotWindow window;
     std::size_t hints_max = 1'000'000;
+    std::int64_t hints_age_ms = 3 * 3600 * 1000;
     Level write_level{Level::quorum};
-  };
-  // What a client sent; answered exactly once, unless the process ends.
-  struct Command {
-    std::uint64_t id = 0;
-    std::uint64_t connection = 0;
-    std::vector<std::string> args;
-    Levels levels;
-    bool flush = false;  // FLUSHALL: a walk
+    double reorder = 0;  // of messages that may come twice or late
   };
   using Answer = std::function<void(std::uint64_t id, std::string&& reply)>;
 
   SimNode(World& world, Network& network, RingPtr ring, NodeId self, const Options& options,
-          Answer answer);
+          EffectWatch* watch, Answer answer);
   ~SimNode() override;
 
-  void start(bool known);
-  // kill -9; with `power` the unsynced writes are lost as well.
+  enum class Start : std::uint8_t { whole, may_lack, wiped };
+  void start(Start how);
+  // kill -9; with `power` the unsynced writes are lost as well, the last of them torn.
   void kill(bool power);
+  void wipe();  // of a dead one: its disk is empty
   void pause(bool on);
+  // The next turn that runs commands stands still for so long between two of them.
+  void slow_turn(Us time) { slow_turn_ = time; }
   void command(Command&& c);
   void set_disk_delay(Us low, Us high) { disk_low_ = low, disk_high_ = high; }
+  void fail_disk(bool on);
 
-  bool alive() const { return engine_ != nullptr; }
+  bool alive() const { return !workers_.empty(); }
   bool paused() const { return paused_; }
+  bool serving() const { return serving_; }
   const std::string& name() const { return name_; }
   SimClock& clock() { return clock_; }
-  Engine& engine() { return *engine_; }
-  KeySpace& space() { return *space_; }
   const Metrics& metrics() const { return metrics_; }
+  std::size_t shards() const { return workers_.size(); }
+  SimWorker& worker(std::size_t shard) { return *workers_[shard]; }
+  SimWorker& worker_of(Slot slot) { return *workers_[shard_of(slot)]; }
+  std::size_t shard_of(Slot slot) const {
+    return std::size_t{slot.value} * options_.shards / slots_total;
+  }
   // Runs a read on this replica alone.
-  std::string read(const std::vector<std::string>& words);
-  // Whether nothing waits: no operation, no hint.
-  bool quiet() const;
+  std::string read(DbIndex db, const std::vector<std::string>& words);
+  // Whether nothing waits: no operation, no hint; else what does.
+  std::string waiting();
   bool links_up() const;
+  bool whole() const;  // every slot is compared
+  std::size_t rows_on_disk() const { return disk_.rows().size(); }
 
-  // ---- EngineHost
-  void answer(const Ticket& ticket, std::string&& reply) override;
-  void walked(const Ticket& ticket, WalkResult&& result) override;
-  bool store(std::uint64_t turn, StoreBatch&& rows) override;
-  std::int64_t give_up_ms(NodeIndex peer) override { return links_[peer.value].watch.give_up_ms(); }
-  void node_message(NodeIndex, const Envelope&) override {}
   // ---- StoreSink
-  void persisted(ShardIndex, std::uint64_t turn) noexcept override { store_persisted_ = turn; }
-  void store_failing(ShardIndex, const Error&) noexcept override {}
-  void store_recovered(ShardIndex) noexcept override {}
-  // ---- KeySpaces
-  KeySpace& of(Slot) override { return *space_; }
+  void persisted(ShardIndex shard, std::uint64_t turn) noexcept override;
+  void store_failing(ShardIndex shard, const Error&) noexcept override;
+  void store_recovered(ShardIndex shard) noexcept override;
 
  private:
-  enum class LinkState : std::uint8_t { waiting, connecting, up };
-  struct Link {
-    explicit Link(const LinkWatch& w) : watch(w) {}
-    LinkState state = LinkState::waiting;
-    std::uint64_t connection = 0;
-    std::uint64_t attempt = 0;  // tells old timers from new
-    Us backoff = 0;
-    bool told_up = false;
-    LinkWatch watch;
-    std::vector<std::uint64_t> answering;
-    SteadyMs answer_by = 0, last_sent = 0;
-    std::deque<UnixMs> sent_wall;
-  };
+  friend class SimWorker;
 
   // Runs f later, unless the process has ended by then; a paused one runs it when it goes on.
   void later(Us delay, std::function<void()> f);
-  void wake();
-  void turn();
-  void end_turn();
-  void tick();
-  void timer_tick();
-  void disk_turn();
-  void sync_turn();
+  // Stands still for `time`; `rest` is the first to run after it.
+  void stall(Us time, std::function<void()> rest);
+  void go_on();
   void load();
   void arrived(Arrival&& a);
-  void run(Command&& c);
-  void attempt(NodeId peer);
-  void fail_link(NodeId peer, const char* why);
-  void send_batch(NodeId peer, std::string_view messages);
-  void flush_peers();
-  bool on_batch(NodeId peer, std::string_view batch, UnixMs sent_wall);
-  BatchHeader header(bool answers) const;
+  void tick();  // what the node does as a whole
+  bool submit(ShardIndex shard, std::uint64_t turn, StoreBatch&& rows);
+  void disk_turn();
+  void sync_turn();
+  void walk(const Command& c);
   std::uint16_t clock_node() const;
 
   World& world_;
@@ -132,10 +139,12 @@ class SimNode final : public EngineHost, public StoreSink, public KeySpaces {
   NodeId self_;
   std::string name_;
   Options options_;
+  EffectWatch* watch_;
   Answer answer_;
   SimClock clock_;
   MemoryDisk disk_;
-  UnixMs bound_ = 0;  // of the clock, as identity.cc keeps it
+  UnixMs bound_ = 0;  // of the clock, as the server keeps it
+  std::uint8_t incarnation_ = 0;
   Metrics metrics_;
   CommandOptions command_options_;
 
@@ -144,19 +153,18 @@ class SimNode final : public EngineHost, public StoreSink, public KeySpaces {
   bool paused_ = false;
   std::vector<std::function<void()>> held_;
   std::unique_ptr<MemoryStore> store_;
-  std::unique_ptr<KeySpace> space_;
-  std::unique_ptr<Random> random_;
-  std::unique_ptr<Engine> engine_;
-  std::vector<Link> links_;
-  std::deque<Arrival> inbox_;
-  std::deque<Command> commands_;
-  std::map<std::uint64_t, NodeId> bus_;  // accepted connections
-  bool turn_due_ = false, batch_had_messages_ = false, disk_due_ = false;
-  std::uint64_t store_persisted_ = 0, seen_persisted_ = 0;
-  SteadyMs last_tick_ = 0, started_ = 0;
-  bool serving_ = false;
-  Us disk_low_ = 50, disk_high_ = 400;
-  std::string batch_;
+  std::vector<std::unique_ptr<SimWorker>> workers_;
+  std::map<std::uint64_t, std::size_t> thread_of_;  // connection -> thread; accepted ones in turn
+  std::size_t next_accept_ = 0;
+  bool serving_ = false, disk_due_ = false, disk_failing_ = false;
+  SteadyMs started_ = 0;
+  Us disk_low_ = 50, disk_high_ = 400, slow_turn_ = 0;
+  struct WalkJoin {
+    std::size_t left = 0;
+    WalkKind what{};
+    WalkResult all;
+  };
+  std::map<std::uint64_t, WalkJoin> walks_;  // by the command's id
 };
 
 }  // namespace gyre::sim

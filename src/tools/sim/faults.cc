@@ -1,0 +1,224 @@
+#include "tools/sim/faults.h"
+
+#include <algorithm>
+
+namespace gyre::sim {
+namespace {
+
+struct Weight {
+  Fault fault;
+  int weight;
+};
+constexpr Weight weights[] = {
+    {Fault::kill, 4},      {Fault::power, 2},      {Fault::wipe, 1},        {Fault::pause, 4},
+    {Fault::slow_turn, 4}, {Fault::alone, 2},      {Fault::pair, 3},        {Fault::one_way, 2},
+    {Fault::bridge, 1},    {Fault::halves, 2},     {Fault::slow_link, 2},   {Fault::reset, 2},
+    {Fault::slow_disk, 2}, {Fault::disk_error, 2}, {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
+};
+
+}  // namespace
+
+Faults::Faults(World& world, Network& network, Nodes& nodes, const FaultOptions& options,
+               std::function<void(std::size_t)> dying, std::function<void(std::size_t)> killed)
+    : world_(world),
+      network_(network),
+      nodes_(nodes),
+      options_(options),
+      dying_(std::move(dying)),
+      killed_(std::move(killed)),
+      start_as_(nodes.size(), SimNode::Start::whole) {}
+
+bool Faults::all_well() const {
+  return active_ == 0 && std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) {
+           return n->alive() && !n->paused() && n->links_up() && n->serving() && n->whole();
+         });
+}
+
+void Faults::plan() {
+  if (options_.mode == FaultOptions::Mode::none) return;
+  world_.after(world_.draw(0, 2 * options_.gap), [this] {
+    if (healing_) return;
+    strike();
+    plan();
+  });
+}
+
+Fault Faults::draw() {
+  if (options_.mode == FaultOptions::Mode::slow_turns) return Fault::slow_turn;
+  int total = 0;
+  for (const Weight& w : weights) total += w.weight;
+  int at = static_cast<int>(world_.draw(0, total - 1));
+  for (const Weight& w : weights) {
+    if (at < w.weight) return w.fault;
+    at -= w.weight;
+  }
+  return Fault::kill;
+}
+
+void Faults::strike() {
+  Fault f = draw();
+  const std::size_t n = world_.random.below(nodes_.size());
+  std::size_t other = world_.random.below(nodes_.size() - 1);
+  if (other >= n) ++other;
+  const bool forgets = f == Fault::power || f == Fault::wipe;
+  if ((f == Fault::wipe && !options_.lossy) || (f == Fault::clock_jump && !options_.jumps)) return;
+  if (forgets && !all_well()) f = Fault::kill;
+  if (!nodes_[n]->alive()) return;
+  ++counts_[static_cast<std::size_t>(f)];
+  switch (f) {
+    case Fault::kill:
+    case Fault::power:
+    case Fault::wipe:
+      return kill(n, f);
+    case Fault::alone:
+    case Fault::pair:
+    case Fault::one_way:
+    case Fault::bridge:
+    case Fault::halves:
+      return partition(f, n, other);
+    default:
+      return trouble(f, n, other);
+  }
+}
+
+void Faults::until(Us time, std::function<void()> undo) {
+  ++active_;
+  world_.after(time, [this, undo = std::move(undo)] {
+    if (active_ > 0) --active_;
+    if (!healing_) undo();
+  });
+}
+
+void Faults::start_again(std::size_t n, SimNode::Start how, Us after) {
+  start_as_[n] = how;
+  world_.after(after, [this, n] {
+    if (!nodes_[n]->alive()) nodes_[n]->start(start_as_[n]);
+  });
+}
+
+void Faults::kill(std::size_t n, Fault how) {
+  dying_(n);
+  nodes_[n]->kill(how != Fault::kill);
+  killed_(n);
+  if (how == Fault::wipe) nodes_[n]->wipe();
+  // Under `always` what was acknowledged is synced: a power cut takes nothing.
+  const SimNode::Start as = how == Fault::wipe                         ? SimNode::Start::wiped
+                            : how == Fault::power && options_.everysec ? SimNode::Start::may_lack
+                                                                       : SimNode::Start::whole;
+  start_again(n, as, world_.draw(100, 4000) * ms);
+}
+
+void Faults::cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways,
+                 const std::string& what) {
+  world_.log("partition: " + what);
+  for (const auto& [from, to] : ways) network_.block(from, to, true);
+  until(world_.draw(50, 4000) * ms, [this, ways, what] {
+    world_.log("the partition ends: " + what);
+    for (const auto& [from, to] : ways) network_.block(from, to, false);
+  });
+}
+
+void Faults::partition(Fault how, std::size_t n, std::size_t other) {
+  const std::size_t size = nodes_.size();
+  const std::string name = nodes_[n]->name(), second_name = nodes_[other]->name();
+  std::vector<std::pair<std::size_t, std::size_t>> ways;
+  const auto between = [&](auto&& left, auto&& right) {
+    for (std::size_t a = 0; a < size; ++a) {
+      for (std::size_t b = 0; b < size; ++b) {
+        if (a != b && left(a) && right(b)) ways.insert(ways.end(), {{a, b}, {b, a}});
+      }
+    }
+  };
+  if (how == Fault::alone) {
+    between([&](std::size_t a) { return a == n; }, [](std::size_t) { return true; });
+    return cut(ways, name + " alone");
+  }
+  if (how == Fault::pair) return cut({{n, other}, {other, n}}, name + " and " + second_name);
+  if (how == Fault::one_way) return cut({{n, other}}, name + " to " + second_name);
+  const std::uint64_t half = world_.random.below((1u << size) - 2) + 1;
+  const auto left = [&](std::size_t a) { return (half >> a & 1) != 0; };
+  if (how == Fault::halves) {
+    between(left, [&](std::size_t b) { return !left(b); });
+    return cut(ways, "halves " + std::to_string(half));
+  }
+  between([&](std::size_t a) { return a != n && left(a); },
+          [&](std::size_t b) { return b != n && !left(b); });
+  cut(ways, "halves " + std::to_string(half) + ", " + name + " is the bridge");
+}
+
+void Faults::trouble(Fault how, std::size_t n, std::size_t other) {
+  SimNode& node = *nodes_[n];
+  const std::string pair = node.name() + " " + nodes_[other]->name();
+  const Us time = world_.draw(100, 4000) * ms;
+  switch (how) {
+    case Fault::pause: {
+      if (node.paused()) return;
+      node.pause(true);
+      return until(world_.chance(0.5) ? world_.draw(50, 400) * ms : world_.draw(50, 3000) * ms,
+                   [this, n] { nodes_[n]->pause(false); });
+    }
+    case Fault::slow_turn:
+      return node.slow_turn(world_.draw(60, 400) * ms);
+    case Fault::slow_link: {
+      const Us slow = world_.draw(5, 200) * ms;
+      world_.log("slow: " + pair + " " + std::to_string(slow / ms) + " ms");
+      network_.set_delay(n, other, slow / 2, slow);
+      return until(time, [this, n, other, pair] {
+        world_.log("slow no more: " + pair);
+        network_.set_delay(n, other, 50, 300);
+      });
+    }
+    case Fault::reset: {
+      const auto all = network_.connections();
+      if (all.empty()) return;
+      world_.log("a connection is reset");
+      return network_.reset(all[world_.random.below(all.size())]);
+    }
+    case Fault::slow_disk: {
+      const Us slow = world_.draw(5, 300) * ms;
+      world_.log("slow disk: " + node.name() + " " + std::to_string(slow / ms) + " ms");
+      node.set_disk_delay(slow / 2, slow);
+      return until(time, [this, n] { nodes_[n]->set_disk_delay(50, 400); });
+    }
+    case Fault::disk_error:
+      node.fail_disk(true);
+      return until(time, [this, n] { nodes_[n]->fail_disk(false); });
+    case Fault::clock_drift: {
+      const std::int64_t drift = world_.draw(-500, 500);
+      world_.log(node.name() + "'s clock drifts " + std::to_string(drift));
+      node.clock().set_drift(drift);
+      return until(time, [this, n] { nodes_[n]->clock().set_drift(0); });
+    }
+    default: {
+      const std::int64_t by =
+          world_.chance(0.5) ? world_.draw(-1000, 1000) : world_.draw(-300, 300) * 1000;
+      world_.log(node.name() + "'s clock jumps " + std::to_string(by) + " ms");
+      node.clock().offset_ms += by;
+      return until(time, [this, n, by] {
+        world_.log(nodes_[n]->name() + "'s clock is set back");
+        nodes_[n]->clock().offset_ms -= by;
+      });
+    }
+  }
+}
+
+void Faults::heal() {
+  healing_ = true;
+  active_ = 0;
+  world_.log("healing");
+  network_.heal();
+  for (std::size_t n = 0; n < nodes_.size(); ++n) {
+    SimNode& node = *nodes_[n];
+    node.set_disk_delay(50, 400);
+    node.slow_turn(0);
+    node.clock().set_drift(0);
+    if (!node.alive()) {
+      node.start(start_as_[n]);
+      continue;
+    }
+    node.fail_disk(false);
+    node.pause(false);
+  }
+}
+
+}  // namespace gyre::sim

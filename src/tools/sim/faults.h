@@ -1,0 +1,89 @@
+// Faults: what is done to a ring while clients work, drawn from the seed.
+//
+// Each lasts a while and is undone by itself; heal() ends them all. Disks forget (power cut under
+// `everysec`, a wiped disk) one at a time, and not before the ring is whole again: more is outside
+// of what the design promises.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/sim/network.h"
+#include "tools/sim/node.h"
+#include "tools/sim/world.h"
+
+namespace gyre::sim {
+
+enum class Fault : std::uint8_t {
+  kill,
+  power,
+  wipe,
+  pause,
+  slow_turn,
+  alone,
+  pair,
+  one_way,
+  bridge,
+  halves,
+  slow_link,
+  reset,
+  slow_disk,
+  disk_error,
+  clock_drift,
+  clock_jump,
+  count
+};
+inline constexpr std::size_t faults_total = static_cast<std::size_t>(Fault::count);
+inline constexpr std::array<const char*, faults_total> fault_names{
+    "kill",   "power",  "wipe",      "pause", "slow-turn", "alone",      "pair",  "one-way",
+    "bridge", "halves", "slow-link", "reset", "slow-disk", "disk-error", "drift", "jump"};
+using FaultCounts = std::array<std::uint64_t, faults_total>;
+
+struct FaultOptions {
+  enum class Mode : std::uint8_t { none, slow_turns, all } mode = Mode::all;
+  bool everysec = false;
+  bool lossy = false;  // wiped disks
+  bool jumps = false;
+  Us gap = second;
+};
+
+class Faults {
+ public:
+  using Nodes = std::vector<std::unique_ptr<SimNode>>;
+  // `killed`: told after a node's process ended.
+  Faults(World& world, Network& network, Nodes& nodes, const FaultOptions& options,
+         std::function<void(std::size_t)> dying, std::function<void(std::size_t)> killed);
+
+  void begin() { plan(); }
+  void heal();
+  // No fault is under way, and every node is as it should be.
+  bool all_well() const;
+  const FaultCounts& counts() const { return counts_; }
+
+ private:
+  void plan();
+  void strike();
+  Fault draw();
+  void start_again(std::size_t n, SimNode::Start how, Us after);
+  void kill(std::size_t n, Fault how);
+  void partition(Fault how, std::size_t n, std::size_t other);
+  void trouble(Fault how, std::size_t n, std::size_t other);
+  void until(Us time, std::function<void()> undo);
+  void cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways, const std::string& what);
+
+  World& world_;
+  Network& network_;
+  Nodes& nodes_;
+  FaultOptions options_;
+  std::function<void(std::size_t)> dying_, killed_;
+  bool healing_ = false;
+  std::size_t active_ = 0;
+  std::vector<SimNode::Start> start_as_;
+  FaultCounts counts_{};
+};
+
+}  // namespace gyre::sim

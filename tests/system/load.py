@@ -23,7 +23,7 @@ import time
 from cluster import FAILURES
 from resp import Client, ReplyError
 
-REFUSED = ("LOADING", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "MAXCLIENTS")
+REFUSED = ("LOADING", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "MAXCLIENTS", "RINGDOWN")
 PROBLEMS_MAX = 50
 TTL_MS = 800
 FLEETING_SECONDS = 0.001 * TTL_MS + 3.0     # an expiry is an absolute time: clocks may be off by the skew that is accepted
@@ -259,12 +259,13 @@ class Worker(threading.Thread):
 
 
 class Load:
-    def __init__(self, ports, workers=6, seed=1, timeout=5.0, pause=0.001, levels=None, judge=True, name=b"", roam=0.0):
+    def __init__(self, ports, workers=6, seed=1, timeout=5.0, pause=0.001, levels=None, judge=True, name=b"", roam=0.0, order=True):
         """ports: or addresses. levels: (read, write), None: the server's. name: keeps the keys of two loads apart.
-        roam: how likely a worker goes on through another node, each time."""
+        roam: how likely a worker goes on through another node, each time. order=False: two nodes may act for a slot,
+        so what INCR and LPOP answer and the order of lists is not judged."""
         from resp import encode
         self.encode, self.timeout, self.pause, self.levels, self.judge, self.name, self.roam = encode, timeout, pause, levels, judge, name, roam
-        self.judge_order = judge and not roam
+        self.judge_order = judge and order and not roam
         self.done, self.paused, self.idle = threading.Event(), threading.Event(), set()
         self.workers = [Worker(self, i, list(ports), seed) for i in range(workers)]
         for w in self.workers:

@@ -9,7 +9,7 @@ pipelines are compared as they came and only what differs, and hashes and sets, 
 import time
 
 from cluster import FAILURES
-from resp import Client, ReplyError, Status, encode, slot, text
+from resp import Client, ReplyError, Status, as_map, encode, slot, text
 
 CHUNK = 4000
 SHOWN = 20
@@ -17,15 +17,24 @@ VALUE = {"string": ("GET",), "hash": ("HGETALL",), "set": ("SMEMBERS",), "list":
 UNORDERED = ("hash", "set")
 
 
+class NotAll(OSError):
+    """A node does not see all others yet: what it shows is not the whole ring."""
+
+
 def slot_map(ring):
-    """slot -> nodes that hold it."""
+    """slot -> all nodes that hold it. CLUSTER SLOTS leaves out nodes that are taken for dead, so none may be."""
     by_port = {n.cluster_port: n for n in ring}
+    factor = min(len(ring), int(as_map(ring[0].call("CONFIG", "GET", "replication-factor"))["replication-factor"]))
     out = {}
-    with next(n for n in ring if n.alive()).client(cluster=True) as c:
+    with ring[0].client(cluster=True) as c:
         for low, high, *replicas in c("CLUSTER", "SLOTS"):
             nodes = [by_port[r[1]] for r in replicas]
+            if len(nodes) != factor:
+                raise NotAll("%s shows %d replicas of slot %d" % (ring[0].name, len(nodes), low))
             for s in range(low, high + 1):
                 out[s] = nodes
+    if len(out) != 16384:
+        raise NotAll("%s shows %d slots" % (ring[0].name, len(out)))
     return out
 
 

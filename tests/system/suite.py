@@ -26,7 +26,7 @@ class Test:
 
 def test(**how):
     """quick: also in `make test`. gyre: makes no sense with a stand-in. soak: only in `make soak`.
-    netns: runs in network namespaces of its own, skipped where they cannot be made. pending: what it
+    netns: runs in network namespaces of its own, skipped where they cannot be made ("maybe": runs without). pending: what it
     tests is not there yet, so it is not in the list. limit: seconds."""
     def add(function):
         TESTS.append(Test(function, **how))

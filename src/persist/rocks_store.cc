@@ -548,12 +548,11 @@ StoreStats RocksStore::stats() const {
   stats.waiting_bytes = queue_.waiting_bytes();
   const std::shared_lock shared(db_mutex_, std::try_to_lock);  // not while it is opened again
   if (!shared || !db_) return stats;
-  std::uint64_t logs = 0;
   db_->GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &stats.estimated_bytes);
   db_->GetIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables,
-                      &logs);  // about what the logs hold
+                      &stats.buffer_bytes);
   db_->GetIntProperty(rocksdb::DB::Properties::kEstimateNumKeys, &stats.estimated_rows);
-  stats.estimated_bytes += logs;
+  stats.estimated_bytes += stats.buffer_bytes;  // about what the logs hold
   return stats;
 }
 

@@ -57,6 +57,7 @@ struct StoreStats {
   UnixMs last_sync_ms = 0;            // when it ended; 0: none since the start
   std::uint64_t waiting_bytes = 0;    // submitted, not yet persisted
   std::uint64_t estimated_bytes = 0;  // on the disk, log included
+  std::uint64_t buffer_bytes = 0;     // of memory for rows on their way to tables
   std::uint64_t estimated_rows = 0;   // for the progress of recovery; rough
   bool failing = false;
 };

@@ -430,6 +430,7 @@ void store_section(Lines& out) {
   out.put("store_last_sync_us", s.last_sync_us);
   out.put("store_waiting_bytes", s.waiting_bytes);
   out.put("store_estimated_bytes", s.estimated_bytes);
+  out.put("store_buffer_bytes", s.buffer_bytes);
   out.put("store_failing", s.failing ? 1 : 0);
 }
 

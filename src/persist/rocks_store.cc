@@ -73,8 +73,8 @@ Error translate(const rocksdb::Status& status, const std::string& directory) {
   return {Errc::io, "the store in " + directory + ": " + text};
 }
 
-// RocksDB's lines in our log. Its own file LOG is no way out: once a write to it has failed, the next
-// one trips an assertion in Debian's library, so that a full disk ended the process.
+// RocksDB's lines in our log. Its own file LOG is no way out: once a write to it has failed, the
+// next one trips an assertion in Debian's library, so that a full disk ended the process.
 class OurLog final : public rocksdb::Logger {
  public:
   OurLog() : Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
@@ -549,8 +549,7 @@ StoreStats RocksStore::stats() const {
   const std::shared_lock shared(db_mutex_, std::try_to_lock);  // not while it is opened again
   if (!shared || !db_) return stats;
   db_->GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &stats.estimated_bytes);
-  db_->GetIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables,
-                      &stats.buffer_bytes);
+  db_->GetIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &stats.buffer_bytes);
   db_->GetIntProperty(rocksdb::DB::Properties::kEstimateNumKeys, &stats.estimated_rows);
   stats.estimated_bytes += stats.buffer_bytes;  // about what the logs hold
   return stats;

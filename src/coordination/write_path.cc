@@ -274,7 +274,7 @@ bool Engine::merge_from_peer(const Effect& effect, const ApplyResult*& result) {
 void Engine::on_effects(NodeIndex from, const Effects& m) {
   Reader in(m.effects);
   Effect effect;
-  std::vector<std::uint16_t> acted;
+  std::map<std::uint16_t, std::vector<std::uint16_t>> acted;  // peer -> slots
   WaitingAck ack{.peer = from, .shard = m.from_shard, .turn = m.turn, .repair_id = 0, .newer = {}};
   for (std::uint32_t i = 0; i < m.count; ++i) {
     if (!decode_effect(in, effect)) {
@@ -292,8 +292,19 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       slot = key_slot(effect.key);
     }
     SlotState& s = state(slot);
-    // Two act at once: each hears of the other.
-    if (s.actor != from && s.actor.value != 0xffff) acted.push_back(slot.value);
+    // Two act at once: each hears of the other, from the replica that acks both. They may not see
+    // each other yet, and a client whose node changes from one to the other would read the past.
+    const auto tell = [&](NodeIndex n) {
+      if (n != options_.self && n.value < peers_.size() && peers_[n.value].view.up &&
+          (acted[n.value].empty() || acted[n.value].back() != slot.value)) {
+        acted[n.value].push_back(slot.value);
+      }
+    };
+    if (s.actor != from && s.actor.value != 0xffff) {
+      tell(from);
+      tell(s.actor);
+    }
+    if (const NodeIndex here = acting_node(slot); here != from && here != s.actor) tell(here);
     s.actor = from;
     if (s.acting) {
       // Another node acts for this slot.
@@ -330,7 +341,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     ack.newer.emplace_back(Newer{.index = i, .base_moved = base_moved, .record = {}},
                            std::move(bytes));
   }
-  if (!acted.empty()) send_acted(from, acted);
+  for (const auto& [peer, slots] : acted) send_acted({peer}, slots);
   open_turn().acks.push_back(std::move(ack));
 }
 

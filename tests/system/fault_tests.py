@@ -248,3 +248,54 @@ def fault_flushall_while_away():
         for n in ring:
             eq(sum(n.client(timeout=30).pipeline([("EXISTS", k) for k in before])), 0, "keys of before FLUSHALL through " + n.name)
             eq(n.call("DBSIZE"), 200 + 4 * 20, n.name)
+
+
+# ---- expiry while a node is away
+
+EXPIRES_MS = 4000
+
+
+def expiring(count):
+    for i in range(count):
+        yield "SET", "e:s:%d" % i, "value %d" % i
+        yield "HSET", "e:h:%d" % i, "a", i, "b", i
+        yield "DEL", "e:l:%d" % i           # what is sent again must not push twice
+        yield "RPUSH", "e:l:%d" % i, *range(10)
+
+
+def expiry_meanwhile(ring, leave, come_back, count=300):
+    """All keys would expire while a node is away; a third is kept for good, a third for longer. It has seen them expire, and
+    must come to have the others whole again, and the rest must stay gone."""
+    fill(ring[0].address, expiring(count))
+    names = ["e:%s:%d" % (t, i) for i in range(count) for t in "shl"]
+    fill(ring[0].address, (("PEXPIRE", k, EXPIRES_MS) for k in names))
+    since = time.monotonic()
+    ring.wait_settled(60)
+    leave()
+    keep = [k for i, k in enumerate(names) if i % 3 == 0]
+    longer = [k for i, k in enumerate(names) if i % 3 == 1]
+    gone = [k for i, k in enumerate(names) if i % 3 == 2]
+    fill(ring[0].address, [("PERSIST", k) for k in keep] + [("EXPIRE", k, 1000) for k in longer])
+    ok(time.monotonic() - since < 0.001 * EXPIRES_MS, "too slow a machine for this test: the keys expired before they could be kept")
+    time.sleep(max(0.0, 0.001 * EXPIRES_MS + 2.5 - (time.monotonic() - since)))
+    healed = come_back()
+    ends_well(ring, since=healed, extra=names)
+    for n in ring:
+        with n.client(timeout=30) as c:
+            eq(sum(c.pipeline([("EXISTS", k) for k in gone])), 0, "expired keys through " + n.name)
+            eq(set(c.pipeline([("TTL", k) for k in keep])), {-1}, "kept keys through " + n.name)
+            ok(all(900 < t <= 1000 for t in c.pipeline([("TTL", k) for k in longer])), "keys that were given longer, through " + n.name)
+            for k in keep + longer:
+                want = {"s": lambda: c("GET", k), "h": lambda: len(c("HKEYS", k)), "l": lambda: c("LLEN", k)}[k[2]]()
+                eq(want, {"s": b"value " + k[4:].encode(), "h": 2, "l": 10}[k[2]], "%s is whole through %s" % (k, n.name))
+    return names
+
+
+@test(gyre=True, limit=180)
+def fault_expiry_while_away():
+    with Cluster(3, options={"hints-max": 0}) as ring:
+        def come_back():
+            ring[2].start()
+            ring.wait_ready(60, settled=False)
+            return time.monotonic()
+        expiry_meanwhile(ring, ring[2].kill, come_back)

@@ -3,6 +3,7 @@ import errno
 import os
 import subprocess
 
+from fault_tests import expiry_meanwhile
 from faults import *  # noqa: F401,F403
 from load import Load
 from netns import Net
@@ -188,6 +189,14 @@ def partition_level_one_load():
             for load in loads:
                 load.finish()
         ends_well(ring, *loads, since=healed)
+
+
+@test(gyre=True, netns=True, limit=180)
+def partition_expiry():
+    """A node that runs alone while keys expire on it, which the others were told to keep."""
+    net = Net(3)
+    with Cluster(3, net=net) as ring:
+        expiry_meanwhile(ring, lambda: net.cut([2], [0, 1]), net.heal)
 
 
 @test(gyre=True, netns=True, limit=180)

@@ -10,10 +10,10 @@ struct Weight {
   int weight;
 };
 constexpr Weight weights[] = {
-    {Fault::kill, 4},      {Fault::power, 2},      {Fault::wipe, 1},        {Fault::pause, 4},
-    {Fault::slow_turn, 4}, {Fault::alone, 2},      {Fault::pair, 3},        {Fault::one_way, 2},
-    {Fault::bridge, 1},    {Fault::halves, 2},     {Fault::slow_link, 2},   {Fault::reset, 2},
-    {Fault::slow_disk, 2}, {Fault::disk_error, 2}, {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
+    {Fault::kill, 4},       {Fault::power, 1},       {Fault::pause, 4},      {Fault::slow_turn, 4},
+    {Fault::alone, 2},      {Fault::pair, 3},        {Fault::one_way, 2},    {Fault::bridge, 1},
+    {Fault::halves, 2},     {Fault::slow_link, 2},   {Fault::reset, 2},      {Fault::slow_disk, 2},
+    {Fault::disk_error, 2}, {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
 };
 
 }  // namespace
@@ -25,8 +25,12 @@ Faults::Faults(World& world, Network& network, Nodes& nodes, const FaultOptions&
       nodes_(nodes),
       options_(options),
       dying_(std::move(dying)),
-      killed_(std::move(killed)),
-      start_as_(nodes.size(), SimNode::Start::whole) {}
+      killed_(std::move(killed)) {}
+
+void Faults::begin() {
+  plan();
+  if (options_.everysec || options_.lossy) plan_loss();
+}
 
 bool Faults::all_well() const {
   return active_ == 0 && std::all_of(nodes_.begin(), nodes_.end(), [](const auto& n) {
@@ -61,7 +65,7 @@ void Faults::strike() {
   std::size_t other = world_.random.below(nodes_.size() - 1);
   if (other >= n) ++other;
   const bool forgets = f == Fault::power || f == Fault::wipe;
-  if ((f == Fault::wipe && !options_.lossy) || (f == Fault::clock_jump && !options_.jumps)) return;
+  if (losing_ || (f == Fault::clock_jump && !options_.jumps)) return;
   if (forgets && !all_well()) f = Fault::kill;
   if (!nodes_[n]->alive()) return;
   ++counts_[static_cast<std::size_t>(f)];
@@ -89,10 +93,27 @@ void Faults::until(Us time, std::function<void()> undo) {
   });
 }
 
-void Faults::start_again(std::size_t n, SimNode::Start how, Us after) {
-  start_as_[n] = how;
-  world_.after(after, [this, n] {
-    if (!nodes_[n]->alive()) nodes_[n]->start(start_as_[n]);
+void Faults::plan_loss() {
+  if (options_.mode != FaultOptions::Mode::all) return;
+  world_.after(world_.draw(1, 12) * second, [this] {
+    if (healing_) return;
+    losing_ = true;
+    lose_until_ = world_.now() + 8 * second;
+    wait_for_loss();
+  });
+}
+
+void Faults::wait_for_loss() {
+  world_.after(50 * ms, [this] {
+    if (healing_) return;
+    const bool well = all_well();
+    if (!well && world_.now() < lose_until_) return wait_for_loss();
+    losing_ = false;
+    plan_loss();
+    if (!well) return;
+    const Fault how = options_.lossy && world_.chance(0.6) ? Fault::wipe : Fault::power;
+    ++counts_[static_cast<std::size_t>(how)];
+    kill(world_.random.below(nodes_.size()), how);
   });
 }
 
@@ -101,11 +122,9 @@ void Faults::kill(std::size_t n, Fault how) {
   nodes_[n]->kill(how != Fault::kill);
   killed_(n);
   if (how == Fault::wipe) nodes_[n]->wipe();
-  // Under `always` what was acknowledged is synced: a power cut takes nothing.
-  const SimNode::Start as = how == Fault::wipe                         ? SimNode::Start::wiped
-                            : how == Fault::power && options_.everysec ? SimNode::Start::may_lack
-                                                                       : SimNode::Start::whole;
-  start_again(n, as, world_.draw(100, 4000) * ms);
+  world_.after(world_.draw(100, 4000) * ms, [this, n] {
+    if (!nodes_[n]->alive()) nodes_[n]->start();
+  });
 }
 
 void Faults::cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways,
@@ -213,7 +232,7 @@ void Faults::heal() {
     node.slow_turn(0);
     node.clock().set_drift(0);
     if (!node.alive()) {
-      node.start(start_as_[n]);
+      node.start();
       continue;
     }
     node.fail_disk(false);

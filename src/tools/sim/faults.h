@@ -2,7 +2,7 @@
 //
 // Each lasts a while and is undone by itself; heal() ends them all. Disks forget (power cut under
 // `everysec`, a wiped disk) one at a time, and not before the ring is whole again: more is outside
-// of what the design promises.
+// of what the design promises. Other faults wait for that a while.
 #pragma once
 
 #include <array>
@@ -58,7 +58,7 @@ class Faults {
   Faults(World& world, Network& network, Nodes& nodes, const FaultOptions& options,
          std::function<void(std::size_t)> dying, std::function<void(std::size_t)> killed);
 
-  void begin() { plan(); }
+  void begin();
   void heal();
   // No fault is under way, and every node is as it should be.
   bool all_well() const;
@@ -68,7 +68,8 @@ class Faults {
   void plan();
   void strike();
   Fault draw();
-  void start_again(std::size_t n, SimNode::Start how, Us after);
+  void plan_loss();
+  void wait_for_loss();
   void kill(std::size_t n, Fault how);
   void partition(Fault how, std::size_t n, std::size_t other);
   void trouble(Fault how, std::size_t n, std::size_t other);
@@ -82,7 +83,8 @@ class Faults {
   std::function<void(std::size_t)> dying_, killed_;
   bool healing_ = false;
   std::size_t active_ = 0;
-  std::vector<SimNode::Start> start_as_;
+  bool losing_ = false;  // a disk is to be lost: nothing else happens before
+  Us lose_until_ = 0;
   FaultCounts counts_{};
 };
 

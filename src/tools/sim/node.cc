@@ -13,7 +13,7 @@ namespace gyre::sim {
 namespace {
 
 constexpr std::int64_t clock_ahead_ms = 1000;
-constexpr std::int64_t clock_wait_ms = 5000;
+constexpr std::int64_t clock_wait_ms = 5000, clock_near_ms = 100;
 
 NodeIndex index_of(NodeId n) {
   return {static_cast<std::uint16_t>(n)};
@@ -41,30 +41,36 @@ SimNode::SimNode(World& world, Network& network, RingPtr ring, NodeId self, cons
 
 SimNode::~SimNode() = default;
 
-std::uint16_t SimNode::clock_node() const {
-  return static_cast<std::uint16_t>(ring_->node(index_of(self_)).index * 8 + incarnation_);
-}
-
 // ---- the process
 
-void SimNode::start(Start how) {
+void SimNode::start() {
   ++life_;
-  world_.log(name_ + " starts" +
-             (how == Start::whole      ? ""
-              : how == Start::may_lack ? ", may have lost something"
-                                       : ", wiped"));
   metrics_.reset();
-  serving_ = false;
+  serving_ = outdated_told_ = disk_failing_ = files_.failing = false;
   started_ = clock_.steady_ms();
   next_accept_ = 0;
-  disk_failing_ = false;
+  identity_ = std::make_unique<Identity>();
+  const auto opened = identity_->open({.name = name_,
+                                       .cluster = "sim",
+                                       .self = index_of(self_),
+                                       .index = ring_->node(index_of(self_)).index,
+                                       .nodes = ring_->nodes().size(),
+                                       .boot_id = std::to_string(boot_)},
+                                      &files_);
+  GYRE_ASSERT(opened);
   store_ = std::make_unique<MemoryStore>(disk_, options_.shards, *this, options_.sync);
   for (std::uint16_t s = 0; s < options_.shards; ++s)
     workers_.push_back(std::make_unique<SimWorker>(*this, s));
   load();
+  // As in Server::start().
+  const bool kept = identity_->same_boot() || options_.sync == SyncMode::always;
+  const bool known = identity_->settled() && kept;
+  world_.log(name_ + " starts" + (known ? "" : ", may have lost something"));
+  Version highest = Version::at_ms(bound_);
+  for (auto& w : workers_) highest = std::max(highest, w->space().clock().peek(0));
   for (auto& w : workers_) {
-    w->engine().set_known(how == Start::whole);
-    w->space().clock().see(Version::at_ms(bound_));
+    w->engine().set_known(known);
+    w->space().clock().see(highest);
     w->space().clock().set_started(w->space().clock().peek(clock_.wall_ms()));
     w->begin();
   }
@@ -115,7 +121,11 @@ void SimNode::kill(bool power) {
   network_.close_all_of(self_);
   workers_.clear();
   store_.reset();
-  if (power) disk_.power_cut(world_.random.below(disk_.unsynced_writes() + 1));
+  identity_.reset();
+  if (power) {
+    ++boot_;
+    disk_.power_cut(world_.random.below(disk_.unsynced_writes() + 1));
+  }
   thread_of_.clear();
   held_.clear();
   walks_.clear();
@@ -127,8 +137,8 @@ void SimNode::wipe() {
   GYRE_ASSERT(!alive());
   world_.log(name_ + " has lost its disk");
   disk_ = MemoryDisk();
+  files_.wipe();
   bound_ = 0;
-  incarnation_ = static_cast<std::uint8_t>((incarnation_ + 1) % 8);
 }
 
 void SimNode::pause(bool on) {
@@ -176,22 +186,47 @@ void SimNode::later(Us delay, std::function<void()> f) {
   });
 }
 
+// What Server::tick() does.
 void SimNode::tick() {
-  // The bound of the clock, and whether this node may serve (server/server.cc).
-  if (clock_.wall_ms() + clock_ahead_ms / 2 > bound_) bound_ = clock_.wall_ms() + clock_ahead_ms;
+  if (serving_ && clock_.wall_ms() + clock_ahead_ms / 2 > bound_)
+    bound_ = clock_.wall_ms() + clock_ahead_ms;
+  settle_identity();
   if (serving_) return;
-  const bool ready = std::all_of(workers_.begin(), workers_.end(), [this](const auto& w) {
-    std::size_t up = 1;
-    for (NodeId peer = 0; peer < ring_->nodes().size(); ++peer)
-      up += w->engine().peer(index_of(peer)).up;
-    const bool clocks =
-        up >= ring_->nodes().size() / 2 + 1 || clock_.steady_ms() - started_ > clock_wait_ms;
-    return clocks && w->space().clock().peek(0).ms() <= clock_.wall_ms() + 100;
-  });
-  if (!ready) return;
+  std::size_t up = 1;
+  for (NodeId peer = 0; peer < ring_->nodes().size(); ++peer)
+    up += workers_[0]->engine().peer(index_of(peer)).up;
+  const bool waited = clock_.steady_ms() - started_ > clock_wait_ms;
+  const bool clocks = up >= ring_->nodes().size() / 2 + 1 || waited;
+  const bool near = clock_.wall_ms() + clock_near_ms >= bound_ || waited;
+  if (!identity_->settled() || !clocks || !near) return;
   serving_ = true;
   for (auto& w : workers_) w->engine().set_serving(true);
   world_.log(name_ + " serves");
+}
+
+void SimNode::settle_identity() {
+  const auto send = [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
+    send_identity(to, shard, m);
+  };
+  if (identity_->step(clock_.steady_ms(), send)) {
+    world_.log(name_ + " has taken incarnation " + std::to_string(identity_->incarnation()));
+    for (auto& w : workers_) {
+      w->space().clock().set_node(identity_->clock_node());
+      w->space().clock().set_started(w->space().clock().peek(clock_.wall_ms()));
+    }
+  }
+  if (identity_->outdated() && !std::exchange(outdated_told_, true)) {
+    for (auto& w : workers_) w->engine().set_known(false);
+  }
+}
+
+void SimNode::send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message) {
+  Engine& engine = workers_[0]->engine();
+  std::visit(
+      [&](const auto& m) {
+        if (is_answer(m.kind) || engine.peer(to).up) engine.send(to, shard, m);
+      },
+      message);
 }
 
 // ---- the disk
@@ -224,7 +259,7 @@ void SimNode::sync_turn() {
 void SimNode::fail_disk(bool on) {
   if (!alive()) return;
   world_.log(name_ + (on ? "'s disk fails" : "'s disk works again"));
-  disk_failing_ = on;
+  disk_failing_ = files_.failing = on;
   store_->fail_writes(on ? std::optional<Error>(Error(Errc::io, "No space left on device"))
                          : std::nullopt);
 }

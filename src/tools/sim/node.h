@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "coordination/engine.h"
+#include "membership/identity.h"
 #include "metrics/metrics.h"
 #include "persist/memory_store.h"
+#include "persist/small_files.h"
 #include "ring/ring.h"
 #include "tools/sim/network.h"
 
@@ -79,8 +81,7 @@ class SimNode final : public StoreSink {
           EffectWatch* watch, Answer answer);
   ~SimNode() override;
 
-  enum class Start : std::uint8_t { whole, may_lack, wiped };
-  void start(Start how);
+  void start();
   // kill -9; with `power` the unsynced writes are lost as well, the last of them torn.
   void kill(bool power);
   void wipe();  // of a dead one: its disk is empty
@@ -131,7 +132,8 @@ class SimNode final : public StoreSink {
   void disk_turn();
   void sync_turn();
   void walk(const Command& c);
-  std::uint16_t clock_node() const;
+  void settle_identity();
+  void send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message);
 
   World& world_;
   Network& network_;
@@ -144,7 +146,8 @@ class SimNode final : public StoreSink {
   SimClock clock_;
   MemoryDisk disk_;
   UnixMs bound_ = 0;  // of the clock, as the server keeps it
-  std::uint8_t incarnation_ = 0;
+  MemoryFiles files_;
+  std::uint64_t boot_ = 1;  // a power cut is another boot of the machine
   Metrics metrics_;
   CommandOptions command_options_;
 
@@ -152,11 +155,12 @@ class SimNode final : public StoreSink {
   std::uint64_t life_ = 0;
   bool paused_ = false;
   std::vector<std::function<void()>> held_;
+  std::unique_ptr<Identity> identity_;
   std::unique_ptr<MemoryStore> store_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::map<std::uint64_t, std::size_t> thread_of_;  // connection -> thread; accepted ones in turn
   std::size_t next_accept_ = 0;
-  bool serving_ = false, disk_due_ = false, disk_failing_ = false;
+  bool serving_ = false, disk_due_ = false, disk_failing_ = false, outdated_told_ = false;
   SteadyMs started_ = 0;
   Us disk_low_ = 50, disk_high_ = 400, slow_turn_ = 0;
   struct WalkJoin {

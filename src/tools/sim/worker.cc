@@ -54,7 +54,7 @@ SimWorker::SimWorker(SimNode& node, std::uint16_t shard) : node_(node), shard_(s
                                                       .databases = o.databases,
                                                       .persist = true,
                                                       .keep_tombstones = true,
-                                                      .clock_node = node_.clock_node()});
+                                                      .clock_node = node_.identity_->clock_node()});
   random_ = std::make_unique<Random>(node_.world_.random.next());
   links_.assign(node_.ring_->nodes().size(), Link(LinkWatch(peer_timeout_min, peer_timeout_max)));
   EngineOptions options;
@@ -267,6 +267,14 @@ void SimWorker::walked(const Ticket& ticket, WalkResult&& part) {
   node_.answer_(id, std::move(reply));
 }
 
+void SimWorker::node_message(NodeIndex peer, const Envelope& envelope) {
+  GYRE_ASSERT(shard_ == 0);
+  node_.identity_->on_message(peer, envelope, node_.clock_.steady_ms(), node_.clock_.wall_ms(),
+                              [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
+                                node_.send_identity(to, shard, m);
+                              });
+}
+
 // ---- links to peers
 
 bool SimWorker::links_up() const {
@@ -330,6 +338,7 @@ void SimWorker::take(Arrival&& a) {
         l.watch.reset();
         l.sent_wall.clear();
         engine_->peer_up(index_of(a.from), node_.options_.shards);
+        if (shard_ == 0) node_.identity_->peer_up(index_of(a.from));
         return send_batch(a.from, {});
       }
       case Packet::batch: {
@@ -385,7 +394,7 @@ BatchHeader SimWorker::header(bool answers) const {
   h.epoch = node_.ring_->epoch();
   h.ring_hash = node_.ring_->content_hash();
   h.wall_ms = node_.clock_.wall_ms();
-  h.incarnation = node_.incarnation_;
+  h.incarnation = node_.identity_->incarnation();
   h.threads = node_.options_.shards;
   h.serving = node_.serving_;
   h.answers = answers;

@@ -45,7 +45,7 @@ class SimWorker final : public EngineHost, public KeySpaces {
   void walked(const Ticket& ticket, WalkResult&& result) override;
   bool store(std::uint64_t turn, StoreBatch&& rows) override;
   std::int64_t give_up_ms(NodeIndex peer) override { return links_[peer.value].watch.give_up_ms(); }
-  void node_message(NodeIndex, const Envelope&) override {}
+  void node_message(NodeIndex peer, const Envelope& envelope) override;
   // ---- KeySpaces
   KeySpace& of(Slot slot) override;
 

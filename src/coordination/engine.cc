@@ -51,6 +51,15 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
                             .hints_max = options.hints_max,
                             .age_max_ms = options.hints_age_ms,
                             .persist = options.persist}),
+      sync_({.self = options.self,
+             .shard = options.shard,
+             .max_skew_ms = options.max_skew_ms,
+             .interval_ms = options.sync_interval_ms},
+            ring_->nodes().size(), space, clock, metrics, *this, random.next() >> 24),
+      rounds_({.self = options.self,
+               .shard = options.shard,
+               .margin_ms = std::max(2 * options.max_skew_ms, std::int64_t{2000})},
+              sync_, space, clock, metrics, *this, random.next() >> 24),
       turn_base_(random.next() >> 24),
       next_id_(random.next() >> 24) {
   if (alone_) {
@@ -74,7 +83,13 @@ void Engine::set_serving(bool serving) {
 
 void Engine::set_known(bool known) {
   if (n_ == 1) return;
-  for (SlotState& s : slots_) s.known = known;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (!holds(slot)) continue;
+    // Durable: a copy that is refilled is not whole after a crash in the middle either.
+    if (!known) space_.set_partial(slot, true);
+    slots_[i].known = known && !space_.agreement(slot).partial;
+  }
 }
 
 int Engine::replica_index(Slot slot, NodeIndex node) const {
@@ -410,7 +425,6 @@ void Engine::peer_up(NodeIndex peer, std::uint16_t threads) {
   p.view.up = true;
   p.view.threads = threads ? threads : std::uint16_t{1};
   p.repairing = false;
-  p.comparing = false;
   // It did not see what was done in its absence: tell it which slots others acted for. What it did
   // itself meanwhile, and whatever was on the broken link, shows in a comparison.
   std::vector<std::uint16_t> acted;
@@ -439,7 +453,7 @@ void Engine::peer_down(NodeIndex peer) {
   p.view.up = p.view.serving = false;
   p.outbox.clear();
   p.unsent.clear();
-  p.repairing = p.comparing = false;
+  p.repairing = false;
   for (Turn& t : turns_) {
     if (t.peers.empty() || t.peers[peer.value].state != PeerPart::State::sent) continue;
     t.peers[peer.value].state = PeerPart::State::failed;
@@ -467,11 +481,8 @@ void Engine::peer_down(NodeIndex peer) {
     }
   }
   for (const std::uint64_t id : ids) gather_step(id);
-  std::erase_if(fetches_, [&](const auto& f) {
-    const auto c = compares_.find(f.second.first);
-    return c == compares_.end() || c->second.peer == peer;
-  });
-  std::erase_if(compares_, [peer](const auto& c) { return c.second.peer == peer; });
+  sync_.peer_down(peer);
+  rounds_.peer_down(peer);
   // Cut off from a majority of a slot's replicas: they may act without this node.
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
@@ -516,6 +527,10 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
     ok = decode_message(e, message);
     if (ok) (this->*method)(from, message);
   };
+  const auto synced = [&]<class M>(M message, void (MerkleSync::*method)(NodeIndex, const M&)) {
+    ok = decode_message(e, message);
+    if (ok && n_ > 1) (sync_.*method)(from, message);
+  };
   switch (e.kind) {
     case Kind::forward:
       handle(Forward{}, &Engine::on_forward);
@@ -535,17 +550,46 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
     case Kind::fetch_answer:
       handle(FetchAnswer{}, &Engine::on_fetch_answer);
       break;
+    case Kind::compare_ranges:
+      synced(CompareRanges{}, &MerkleSync::on_compare_ranges);
+      break;
+    case Kind::compare_ranges_answer:
+      synced(CompareRangesAnswer{}, &MerkleSync::on_compare_ranges_answer);
+      break;
     case Kind::compare:
-      handle(Compare{}, &Engine::on_compare);
+      synced(Compare{}, &MerkleSync::on_compare);
       break;
     case Kind::compare_answer:
-      handle(CompareAnswer{}, &Engine::on_compare_answer);
+      synced(CompareAnswer{}, &MerkleSync::on_compare_answer);
+      break;
+    case Kind::list_leaves:
+      synced(ListLeaves{}, &MerkleSync::on_list_leaves);
+      break;
+    case Kind::list_leaves_answer:
+      synced(ListLeavesAnswer{}, &MerkleSync::on_list_leaves_answer);
+      break;
+    case Kind::list_parts:
+      synced(ListParts{}, &MerkleSync::on_list_parts);
+      break;
+    case Kind::list_parts_answer:
+      synced(ListPartsAnswer{}, &MerkleSync::on_list_parts_answer);
       break;
     case Kind::fetch_many:
-      handle(FetchMany{}, &Engine::on_fetch_many);
+      synced(FetchMany{}, &MerkleSync::on_fetch_many);
       break;
     case Kind::fetch_many_answer:
-      handle(FetchManyAnswer{}, &Engine::on_fetch_many_answer);
+      synced(FetchManyAnswer{}, &MerkleSync::on_fetch_many_answer);
+      break;
+    case Kind::confirm:
+      handle(Confirm{}, &Engine::on_confirm);
+      break;
+    case Kind::confirm_answer: {
+      ConfirmAnswer m;
+      if ((ok = decode_message(e, m))) rounds_.on_confirm_answer(from, m);
+      break;
+    }
+    case Kind::settled:
+      handle(Settled{}, &Engine::on_settled);
       break;
     case Kind::repair:
       handle(Repair{}, &Engine::on_repair);
@@ -608,12 +652,17 @@ void Engine::tick(std::int64_t stood_still_ms) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
     if (const auto marks = hints_.marks(peer); !marks.empty()) send_acted(peer, marks);
   }
-  compare_some(now);
+  if (n_ > 1) {
+    compare_some(now);
+    sync_.tick();
+    rounds_.tick();
+  }
   if (now - last_hint_sweep_ > 10'000) {
     last_hint_sweep_ = now;
     hints_.expire(wall, space_.rows());
   }
-  metrics_.hints_dropped.add(hints_.dropped - std::exchange(hints_dropped_counted_, hints_.dropped));
+  metrics_.hints_dropped.add(hints_.dropped -
+                             std::exchange(hints_dropped_counted_, hints_.dropped));
 }
 
 }  // namespace gyre

@@ -36,6 +36,7 @@
 #include "ring/ring.h"
 #include "shard/command.h"
 #include "shard/keyspace.h"
+#include "sync/rounds.h"
 #include "wire/messages.h"
 
 namespace gyre {
@@ -76,6 +77,7 @@ struct EngineOptions {
   std::int64_t stood_still_ms = 30;
   std::size_t hints_max = 1'000'000;
   std::int64_t hints_age_ms = 3 * 3600 * 1000;
+  std::int64_t sync_interval_ms = 5000;
   std::size_t outstanding_bytes_max = std::size_t{64} << 20;  // effects that peers have not acked
   EffectWatch* watch = nullptr;
 };
@@ -87,7 +89,7 @@ enum class Ran : std::uint8_t {
   pending,  // the reply comes by EngineHost::answer
 };
 
-class Engine {
+class Engine final : private SyncHost {
  public:
   struct CommandView {
     const CommandSpec* spec;
@@ -184,6 +186,7 @@ class Engine {
   bool alone() const { return alone_; }
   const Ring& ring() const { return *ring_; }
   Hints& hints() { return hints_; }
+  MerkleSync& sync() { return sync_; }
   // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
   std::size_t slots_differing() const;
   NodeIndex acting_node(Slot slot) const;  // a node that does not exist: none can be reached
@@ -217,10 +220,12 @@ class Engine {
     std::vector<std::uint64_t> unsent;  // forwarded commands that are still in the outbox
     UnixMs highest_ceiling = 0;
     std::int64_t stamps_ahead_ms = 0;  // its stamps before our wall clock, by its last answer
-    bool comparing = false;            // one comparison out at a time
-    SteadyMs compare_at = 0;           // not before
-    SteadyMs marks_at = 0;   // when it was told which slots it may have missed something in
-    bool repairing = false;  // one batch of hints out at a time
+    // Comparisons for sureness that are out, and the doubts of their slots when they began.
+    std::vector<std::uint64_t> comparing;
+    std::unordered_map<std::uint16_t, std::uint32_t> doubts;
+    SteadyMs compare_at = 0;  // not before
+    SteadyMs marks_at = 0;    // when it was told which slots it may have missed something in
+    bool repairing = false;   // one batch of hints out at a time
     std::uint64_t repair_id = 0;
     SteadyMs repair_at = 0;
     std::vector<std::pair<Hints::Name, Hints::Hint>> repair_names;
@@ -286,8 +291,10 @@ class Engine {
     NodeIndex peer{};
     std::uint16_t shard = 0;
     std::uint64_t turn = 0;
-    std::uint64_t repair_id = 0;  // a RepairAck instead, when not zero
-    std::vector<std::pair<Newer, std::string>> newer;
+    std::uint64_t repair_id = 0;   // a RepairAck instead, when not zero
+    std::uint64_t confirm_id = 0;  // a ConfirmAnswer instead
+    std::vector<std::pair<Newer, std::string>> newer{};
+    std::vector<std::uint16_t> confirmed{};
   };
   struct Turn {
     std::uint64_t number = 0;
@@ -324,7 +331,13 @@ class Engine {
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
   void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
   void restamp(Turn& turn, std::uint32_t effect_index, const Effect& original);
-  bool merge_from_peer(const Effect& effect, const ApplyResult*& result);
+  // What becomes of parts of an effect that lie at or below T.
+  enum class Below : std::uint8_t {
+    dropped,  // known here, or purged
+    merged,   // a comparison heals with them
+  };
+  // False: refused, it is no effect for this node. No result: all of it lies below T.
+  bool merge_from_peer(Effect& effect, const ApplyResult*& result, Below below = Below::dropped);
   bool too_far_ahead(const Effect& effect);
   void time_out_turns(SteadyMs now);
 
@@ -378,21 +391,25 @@ class Engine {
 
   // ---- compare.cc
 
-  struct Comparing {
-    NodeIndex peer{};
-    SteadyMs at = 0;
-    std::unordered_map<std::uint16_t, std::uint32_t> doubts{};  // of its slots, when it began
-    std::size_t fetches = 0;
-    std::vector<SlotDifference> settled{};  // slots whose records are being fetched
-  };
   void compare_some(SteadyMs now);
   void start_compare(NodeIndex peer);
-  void on_compare(NodeIndex from, const Compare& m);
-  void on_compare_answer(NodeIndex from, const CompareAnswer& m);
-  void on_fetch_many(NodeIndex from, const FetchMany& m);
-  void on_fetch_many_answer(NodeIndex from, const FetchManyAnswer& m);
-  void compared(const Comparing& c, Slot slot, const SlotDifference& answer);
-  void end_compare(std::uint64_t id);
+  std::string& to_peer(NodeIndex peer, bool answer) override {
+    return answer ? peers_[peer.value].answers : peers_[peer.value].outbox;
+  }
+  std::uint16_t thread_of(NodeIndex peer, Slot slot) const override { return shard_at(peer, slot); }
+  bool reachable(NodeIndex peer) const override { return peers_[peer.value].view.up; }
+  bool replica(Slot slot, NodeIndex node) const override { return replica_index(slot, node) >= 0; }
+  bool knows(Slot slot) const override { return state(slot).known; }
+  std::span<const NodeIndex> replicas(Slot slot) const override { return ring_->replicas(slot); }
+  bool may_round(Slot slot) const override;
+  bool elsewhere(Slot slot, NodeIndex node) const override { return acting_node(slot) != node; }
+  bool merge_synced(Effect& effect, bool& changed) override;
+  void lost_state(Slot slot) override;
+  void equal(NodeIndex peer, Slot slot) override { hints_.clear_mark(peer, slot, space_.rows()); }
+  void compared(std::uint64_t id, NodeIndex peer, Slot slot, const Outcome& outcome) override;
+  void ended(std::uint64_t id, NodeIndex peer, bool failed) override;
+  void on_confirm(NodeIndex from, const Confirm& m);
+  void on_settled(NodeIndex from, const Settled& m);
   void make_unsure(Slot slot);
   void on_acted(NodeIndex from, const Acted& m);
   void send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots);
@@ -442,6 +459,8 @@ class Engine {
   std::vector<SlotState> slots_;
   std::vector<Peer> peers_;
   Hints hints_;
+  MerkleSync sync_;
+  Rounds rounds_;
 
   std::uint64_t turn_ = 1;  // number of the turn that is open
   std::uint64_t
@@ -465,9 +484,6 @@ class Engine {
   std::unordered_map<std::uint64_t, Gather> gathers_;
   std::unordered_map<std::uint16_t, std::deque<Request>>
       busy_;  // slots with a gather out, and who waits
-  std::unordered_map<std::uint64_t, Comparing> compares_;
-  std::unordered_map<std::uint64_t, std::pair<std::uint64_t, std::uint16_t>>
-      fetches_;  // id -> compare, slot
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

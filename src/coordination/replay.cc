@@ -61,7 +61,7 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
   for (std::uint32_t i = 0; i < m.count; ++i) {
     if (!decode_effect(in, effect)) return;
     const ApplyResult* r = nullptr;
-    all &= merge_from_peer(effect, r);
+    all &= merge_from_peer(effect, r, m.synced ? Below::merged : Below::dropped);
     if (!r || !r->changed) continue;
     const Slot slot = key_slot(effect.key);
     // Somebody acted here while this node did not hear of it.
@@ -73,6 +73,7 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
 }
 
 void Engine::on_repair_ack(NodeIndex from, const RepairAck& m) {
+  if (sync_.on_push_ack(from, m.id)) return;
   Peer& p = peers_[from.value];
   if (!p.repairing || p.repair_id != m.id) return;
   for (const auto& [name, hint] : p.repair_names) {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/probe.h"
 #include "coordination/engine.h"
+#include "record/purge.h"
 #include "ring/slot.h"
 
 namespace gyre {
@@ -252,7 +253,7 @@ bool Engine::too_far_ahead(const Effect& effect) {
   return true;
 }
 
-bool Engine::merge_from_peer(const Effect& effect, const ApplyResult*& result) {
+bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below below) {
   result = nullptr;
   if (effect.slot_floor) {
     Reader in(effect.key);
@@ -267,6 +268,12 @@ bool Engine::merge_from_peer(const Effect& effect, const ApplyResult*& result) {
       !valid_effect(effect))
     return false;
   if (too_far_ahead(effect)) return false;
+  const Version t = space_.repaired(slot);
+  if (t && below == Below::dropped && state(slot).known && !strip_known(effect, t)) {
+    metrics_.too_old_refused.add();
+    GYRE_PROBE(too_old);
+    return true;
+  }
   result = &space_.merge(slot, key_hash(effect.key), effect);
   return true;
 }
@@ -283,6 +290,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       return;
     }
     const ApplyResult* r = nullptr;
+    const Version version = effect.version;
     if (!merge_from_peer(effect, r)) return;  // refused: the sender times out and keeps a hint
     Slot slot;
     if (effect.slot_floor) {
@@ -312,14 +320,15 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       s.acting = false;
       make_unsure(slot);
     }
-    if (!r) continue;
-    const bool own_before = r->newest_before.node() == effect.version.node();
-    const bool base_moved = effect.has_base && r->newest_before > effect.base && !own_before;
+    const bool too_old = !r && !effect.slot_floor;
+    if (!r && !too_old) continue;
+    const bool own_before = r && r->newest_before.node() == effect.version.node();
+    const bool base_moved = r && effect.has_base && r->newest_before > effect.base && !own_before;
     // A deletion has no element that could fall: it stands when nothing of another node lies above
     // it.
-    const bool survived = effect.floor == effect.version && effect.changes.empty() &&
+    const bool survived = r && effect.floor == effect.version && effect.changes.empty() &&
                           r->newest_before > effect.version && !own_before;
-    if (r->stands && !base_moved && !survived) continue;
+    if (r && r->stands && !base_moved && !survived) continue;
     metrics_.newer_answers.add();
     GYRE_PROBE(newer);
     if (base_moved) {
@@ -338,7 +347,9 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       whole.version = whole.floor = space_.slot_floor(slot, effect.db);  // what killed it
     }
     encode_effect(bytes, whole);
-    ack.newer.emplace_back(Newer{.index = i, .base_moved = base_moved, .record = {}},
+    // What all replicas have purged up to: the write is stamped again above it.
+    const Version t = too_old ? std::max(space_.repaired(slot), version) : Version{};
+    ack.newer.emplace_back(Newer{.index = i, .base_moved = base_moved, .too_old = t, .record = {}},
                            std::move(bytes));
   }
   for (const auto& [peer, slots] : acted) send_acted({peer}, slots);
@@ -347,6 +358,10 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
 
 void Engine::send_acks(Turn& turn) {
   for (WaitingAck& w : turn.acks) {
+    if (w.confirm_id) {
+      send(w.peer, w.shard, ConfirmAnswer{.id = w.confirm_id, .slots = w.confirmed});
+      continue;
+    }
     if (w.repair_id) {
       send(w.peer, w.shard, RepairAck{.id = w.repair_id});
       continue;
@@ -404,6 +419,8 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   drop_covered(turn, found, original);
   const ApplyResult* r = nullptr;
   if (!merge_from_peer(theirs, r)) return;
+  if (newer.too_old.ms() <= clock_.wall_ms() + options_.max_skew_ms)
+    space_.clock().see(newer.too_old);
   if (!op) return;  // a flush
   // Its client has its answer: what the replica holds may be a later write, so it wins if it is
   // newer.
@@ -413,7 +430,7 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   if (!op->done && newer.base_moved && (op->flags & flag::conditional)) return fail(*op);
   // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
   // the one to an earlier effect may have brought it.
-  if (!newer.base_moved && theirs.newest() <= original.version) return;
+  if (!newer.base_moved && !newer.too_old && theirs.newest() <= original.version) return;
   const bool deletes = original.floor == original.version && original.version;
   if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
   restamp(turn, found, original);

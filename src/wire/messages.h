@@ -45,6 +45,15 @@ enum class Kind : std::uint8_t {
   identity_answer,
   identity_store,
   identity_stored,
+  compare_ranges,
+  compare_ranges_answer,
+  list_leaves,
+  list_leaves_answer,
+  list_parts,
+  list_parts_answer,
+  confirm,
+  confirm_answer,
+  settled,
   end
 };
 
@@ -61,6 +70,10 @@ constexpr bool is_answer(Kind k) {
     case Kind::walk_answer:
     case Kind::identity_answer:
     case Kind::identity_stored:
+    case Kind::compare_ranges_answer:
+    case Kind::list_leaves_answer:
+    case Kind::list_parts_answer:
+    case Kind::confirm_answer:
       return true;
     default:
       return false;
@@ -153,10 +166,11 @@ struct Effects {
 struct Newer {
   std::uint32_t index{};
   bool base_moved = false;
+  Version too_old{};        // T, when the effect or some of it lies at or below it
   std::string_view record;  // an encoded effect
   template <class A>
   void fields(A& a) {
-    a(index), a(base_moved), a(record);
+    a(index), a(base_moved), a(too_old), a(record);
   }
 };
 
@@ -199,10 +213,42 @@ struct FetchAnswer {
 
 struct SlotDigest {
   std::uint16_t slot{};
+  Version repaired{};  // T
   std::uint64_t digest{};
   template <class A>
   void fields(A& a) {
-    a(slot), a(digest);
+    a(slot), a(repaired), a(digest);
+  }
+};
+
+// Comparing, from the top: ranges of slots by their sums, slots by digest and leaf sums, leaves by
+// lists of keys, large records by sums over ranges of their elements (sync/merkle.h).
+struct CompareRanges {
+  static constexpr Kind kind = Kind::compare_ranges;
+  struct Range {
+    std::uint16_t first{}, count{};
+    std::uint64_t sum{};  // of what both nodes hold
+    template <class A>
+    void fields(A& a) {
+      a(first), a(count), a(sum);
+    }
+  };
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::vector<Range> ranges;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(ranges);
+  }
+};
+
+struct CompareRangesAnswer {
+  static constexpr Kind kind = Kind::compare_ranges_answer;
+  std::uint64_t id{};
+  std::vector<std::uint16_t> differ;  // indexes of the ranges
+  template <class A>
+  void fields(A& a) {
+    a(id), a(differ);
   }
 };
 
@@ -210,20 +256,12 @@ struct Compare {
   static constexpr Kind kind = Kind::compare;
   std::uint64_t id{};
   std::uint16_t from_shard{};
+  bool leaves = false;  // answer what differs with leaf sums
+  Version round{};      // the T that a round is about to confirm, if it is one
   std::vector<SlotDigest> slots;
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(slots);
-  }
-};
-
-struct KeyDigest {
-  std::uint8_t db{};
-  std::uint64_t key_hash{};  // hash64 of the key, seed 0
-  std::uint64_t digest{};
-  template <class A>
-  void fields(A& a) {
-    a(db), a(key_hash), a(digest);
+    a(id), a(from_shard), a(leaves), a(round), a(slots);
   }
 };
 
@@ -239,14 +277,15 @@ struct DbFloor {
 struct SlotDifference {
   std::uint16_t slot{};
   bool known = false;  // false: the answerer may itself lack acknowledged state
-  bool same = false;   // no list follows
+  bool same = false;   // nothing follows
   bool elsewhere =
       false;  // in the answerer's view another node acts: being equal now proves nothing
+  Version repaired{};  // T at the answerer
   std::vector<DbFloor> floors;
-  std::vector<KeyDigest> keys;
+  std::string_view leaves;  // sums, 8 bytes each, a power of two of them
   template <class A>
   void fields(A& a) {
-    a(slot), a(known), a(same), a(elsewhere), a(floors), a(keys);
+    a(slot), a(known), a(same), a(elsewhere), a(repaired), a(floors), a(leaves);
   }
 };
 
@@ -260,26 +299,102 @@ struct CompareAnswer {
   }
 };
 
+// The records of some leaves, by (key hash, digest).
+struct ListLeaves {
+  static constexpr Kind kind = Kind::list_leaves;
+  struct Leaves {
+    std::uint16_t slot{};
+    std::uint8_t bits{};  // 2^bits leaves in the slot, for this comparison
+    std::vector<std::uint32_t> leaves;
+    template <class A>
+    void fields(A& a) {
+      a(slot), a(bits), a(leaves);
+    }
+  };
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  Version upto{};  // digests cover what lies at or below this; zero: everything
+  std::vector<Leaves> slots;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(upto), a(slots);
+  }
+};
+
+struct ListLeavesAnswer {
+  static constexpr Kind kind = Kind::list_leaves_answer;
+  struct Keys {
+    std::uint16_t slot{};
+    std::string_view keys;  // | db u8 | key hash be64 | digest be64 | elements varint | ...
+    template <class A>
+    void fields(A& a) {
+      a(slot), a(keys);
+    }
+  };
+  std::uint64_t id{};
+  std::vector<Keys> slots;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(slots);
+  }
+};
+
+// A record by its key's hash, which all nodes of a ring share.
+struct RecordName {
+  std::uint16_t slot{};
+  std::uint8_t db{};
+  Version hash{};  // 8 plain bytes
+  template <class A>
+  void fields(A& a) {
+    a(slot), a(db), a(hash);
+  }
+};
+
+// The element sums of a large record: 256, by the high bits of the ids' hashes.
+struct ListParts {
+  static constexpr Kind kind = Kind::list_parts;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  Version upto{};
+  RecordName record;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(upto), a(record);
+  }
+};
+
+struct ListPartsAnswer {
+  static constexpr Kind kind = Kind::list_parts_answer;
+  std::uint64_t id{};
+  std::string_view sums;  // 256 x 8 bytes; empty: there is no such record
+  template <class A>
+  void fields(A& a) {
+    a(id), a(sums);
+  }
+};
+
+// Whole records, or some parts of one.
 struct FetchMany {
   static constexpr Kind kind = Kind::fetch_many;
   std::uint64_t id{};
   std::uint16_t from_shard{};
-  std::uint16_t slot{};
-  std::vector<KeyDigest> keys;  // digest unused
+  std::vector<RecordName> records;
+  std::string_view parts;  // one bit for each of 256 parts, of the only record named
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(slot), a(keys);
+    a(id), a(from_shard), a(records), a(parts);
   }
 };
 
 struct FetchManyAnswer {
   static constexpr Kind kind = Kind::fetch_many_answer;
   std::uint64_t id{};
+  std::uint32_t taken{};  // of the records asked for, from the first; the rest did not fit
   std::uint32_t count{};
   std::string_view effects;
   template <class A>
   void fields(A& a) {
-    a(id), a(count), a(effects);
+    a(id), a(taken), a(count), a(effects);
   }
 };
 
@@ -289,11 +404,12 @@ struct Repair {
   static constexpr Kind kind = Kind::repair;
   std::uint64_t id{};
   std::uint16_t from_shard{};
+  bool synced = false;  // from a comparison: what lies below T counts as well
   std::uint32_t count{};
   std::string_view effects;
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(count), a(effects);
+    a(id), a(from_shard), a(synced), a(count), a(effects);
   }
 };
 
@@ -303,6 +419,40 @@ struct RepairAck {
   template <class A>
   void fields(A& a) {
     a(id);
+  }
+};
+
+// A round of T: do you hold everything of these slots up to T, all of it compared, durably?
+struct Confirm {
+  static constexpr Kind kind = Kind::confirm;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  Version upto{};
+  std::vector<std::uint16_t> slots;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(upto), a(slots);
+  }
+};
+
+struct ConfirmAnswer {
+  static constexpr Kind kind = Kind::confirm_answer;
+  std::uint64_t id{};
+  std::vector<std::uint16_t> slots;  // those with a yes
+  template <class A>
+  void fields(A& a) {
+    a(id), a(slots);
+  }
+};
+
+// Every replica has confirmed these slots up to T.
+struct Settled {
+  static constexpr Kind kind = Kind::settled;
+  Version upto{};
+  std::vector<std::uint16_t> slots;
+  template <class A>
+  void fields(A& a) {
+    a(upto), a(slots);
   }
 };
 

@@ -483,6 +483,7 @@ void Engine::peer_down(NodeIndex peer) {
   for (const std::uint64_t id : ids) gather_step(id);
   sync_.peer_down(peer);
   rounds_.peer_down(peer);
+  std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
   // Cut off from a majority of a slot's replicas: they may act without this node.
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
@@ -597,6 +598,12 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
     case Kind::repair_ack:
       handle(RepairAck{}, &Engine::on_repair_ack);
       break;
+    case Kind::whole_ask:
+      handle(WholeAsk{}, &Engine::on_whole_ask);
+      break;
+    case Kind::whole_answer:
+      handle(WholeAnswer{}, &Engine::on_whole_answer);
+      break;
     case Kind::acted:
       handle(Acted{}, &Engine::on_acted);
       break;
@@ -631,6 +638,8 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (active_expire_)
     space_.expire_due(wall, 2000,
                       [this](Slot, DbIndex, std::string_view) { metrics_.expired_keys.add(); });
+  metrics_.expired_stubs.add(space_.stubs_made() -
+                             std::exchange(stubs_counted_, space_.stubs_made()));
   if (options_.persist && alone_ && space_.rows().count() &&
       (undurable_.empty() || undurable_.back().first != turn_)) {
     undurable_.emplace_back(turn_, space_.clock().peek(wall).bits);
@@ -639,6 +648,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (stood_still_ms > options_.stood_still_ms) stood_still();
   time_out_turns(now);
   time_out_forwards(now);
+  drop_held_acks(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
     if (peers_[i].repairing && now - peers_[i].repair_at > options_.ack_timeout_ms)

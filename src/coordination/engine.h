@@ -9,7 +9,7 @@
 //
 // Files: engine.cc (routing and execution), write_path.cc (turns, acks, NEWER), forward.cc,
 // gather.cc (unsure and quorum reads), compare.cc (slots against other replicas), replay.cc
-// (hints), walk.cc (commands over many slots).
+// (hints), hollow.cc (whole records for stubs), walk.cc (commands over many slots).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -327,6 +327,11 @@ class Engine final : private SyncHost {
   void hint_turn(Turn& turn, NodeIndex peer);
   void send_acks(Turn& turn);
   void on_effects(NodeIndex from, const Effects& m);
+  void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, bool base_moved,
+             WaitingAck& ack);
+  bool fills_stub(const Effect& effect, Slot slot) const;
+  void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
+  static bool base_has_moved(const Effect& effect, const ApplyResult& r);
   void on_effects_ack(NodeIndex from, const EffectsAck& m);
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
   void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
@@ -340,6 +345,25 @@ class Engine final : private SyncHost {
   bool merge_from_peer(Effect& effect, const ApplyResult*& result, Below below = Below::dropped);
   bool too_far_ahead(const Effect& effect);
   void time_out_turns(SteadyMs now);
+
+  // ---- hollow.cc
+
+  struct HollowEffect {
+    std::uint32_t index = 0;
+    bool base_moved = false;
+    std::string bytes{};
+  };
+  // What a message would be acked with, once the whole records of some of its effects are here.
+  struct HeldAck {
+    WaitingAck ack;
+    bool wanted = true;  // false: nobody waits for it
+    SteadyMs at = 0;
+    std::vector<HollowEffect> effects;
+  };
+  void ask_whole(HeldAck&& held);
+  void on_whole_ask(NodeIndex from, const WholeAsk& m);
+  void on_whole_answer(NodeIndex from, const WholeAnswer& m);
+  void drop_held_acks(SteadyMs now);
 
   // ---- forward.cc
 
@@ -484,6 +508,8 @@ class Engine final : private SyncHost {
   std::unordered_map<std::uint64_t, Gather> gathers_;
   std::unordered_map<std::uint16_t, std::deque<Request>>
       busy_;  // slots with a gather out, and who waits
+  std::unordered_map<std::uint64_t, HeldAck> held_acks_;
+  std::uint64_t stubs_counted_ = 0;
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

@@ -71,7 +71,10 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
     const bool same = (n ? record_digest(*n, {m.db}) : 0) == m.digest;
     const Version floor = n ? Version{} : space_.slot_floor(slot, {m.db});
     if (n && !same) gyre::record_effect(*n, {m.db}, {}, whole);
-    if (floor) whole.version = whole.floor = floor;
+    if (floor) {
+      whole.version = whole.floor = floor;
+      whole.whole = true;
+    }
     if (answer.what != FetchAnswer::What::unknown) {
       answer.what = same ? FetchAnswer::What::same
                     : n  ? FetchAnswer::What::record

@@ -27,6 +27,7 @@ void Engine::put_record(std::string& to, std::uint32_t& count, Slot slot, DbInde
     effect.db = db;
     effect.key = key;
     effect.version = effect.floor = floor;
+    effect.whole = true;
   }
   encode_effect(to, effect);
   ++count;
@@ -58,18 +59,30 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
   Reader in(m.effects);
   Effect effect;
   bool all = true;
+  HeldAck held;
+  held.ack.peer = from;
+  held.ack.shard = m.from_shard;
+  held.ack.repair_id = m.id;
+  held.wanted = m.id != 0;
   for (std::uint32_t i = 0; i < m.count; ++i) {
+    const std::size_t left = in.left();
     if (!decode_effect(in, effect)) return;
     const ApplyResult* r = nullptr;
     all &= merge_from_peer(effect, r, m.synced ? Below::merged : Below::dropped);
-    if (!r || !r->changed) continue;
+    if (r && r->hollow) {
+      held.effects.push_back(
+          {.index = i,
+           .base_moved = false,
+           .bytes = std::string(m.effects.substr(m.effects.size() - left, left - in.left()))});
+    }
+    if (!r || (!r->changed && !r->hollow)) continue;
     const Slot slot = key_slot(effect.key);
     // Somebody acted here while this node did not hear of it.
     if (m.id && state(slot).acting && state(slot).sure) make_unsure(slot);
   }
-  if (!all || m.id == 0) return;
-  open_turn().acks.push_back(
-      {.peer = from, .shard = m.from_shard, .turn = 0, .repair_id = m.id, .newer = {}});
+  if (!all) held.wanted = false;
+  if (!held.effects.empty()) return ask_whole(std::move(held));
+  if (held.wanted) open_turn().acks.push_back(std::move(held.ack));
 }
 
 void Engine::on_repair_ack(NodeIndex from, const RepairAck& m) {

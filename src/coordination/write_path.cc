@@ -253,6 +253,35 @@ bool Engine::too_far_ahead(const Effect& effect) {
   return true;
 }
 
+// A whole record for a stub: what the stub has dropped may lie below T.
+bool Engine::fills_stub(const Effect& effect, Slot slot) const {
+  if (!effect.whole) return false;
+  const Node* n = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
+  return n && record_stub(*n);
+}
+
+// The write is stamped again above what all replicas have purged up to.
+void Engine::refuse_old(const Effect& effect, Version version, std::uint32_t index,
+                        WaitingAck& ack) {
+  const Slot slot = key_slot(effect.key);
+  std::string bytes;
+  std::uint32_t count = 0;
+  put_record(bytes, count, slot, effect.db, effect.key, {});
+  if (count == 0) {
+    Effect absent;
+    absent.db = effect.db;
+    absent.key = effect.key;
+    absent.version = absent.floor = space_.absent_since(slot, effect.db);
+    encode_effect(bytes, absent);
+  }
+  metrics_.newer_answers.add();
+  ack.newer.emplace_back(Newer{.index = index,
+                               .base_moved = false,
+                               .too_old = std::max(space_.repaired(slot), version),
+                               .record = {}},
+                         std::move(bytes));
+}
+
 bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below below) {
   result = nullptr;
   if (effect.slot_floor) {
@@ -268,8 +297,14 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
       !valid_effect(effect))
     return false;
   if (too_far_ahead(effect)) return false;
-  const Version t = space_.repaired(slot);
-  if (t && below == Below::dropped && state(slot).known && !strip_known(effect, t)) {
+  if (effect.expired && effect.expiry.at_ms > clock_.wall_ms()) {
+    // Its clock is far ahead of this one; here the record may still live.
+    metrics_.skew_refused.add();
+    return false;
+  }
+  if (const Version t = space_.repaired(slot); t && below == Below::dropped && state(slot).known &&
+                                               !fills_stub(effect, slot) &&
+                                               !strip_known(effect, t)) {
     metrics_.too_old_refused.add();
     GYRE_PROBE(too_old);
     return true;
@@ -282,8 +317,12 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   Reader in(m.effects);
   Effect effect;
   std::map<std::uint16_t, std::vector<std::uint16_t>> acted;  // peer -> slots
-  WaitingAck ack{.peer = from, .shard = m.from_shard, .turn = m.turn, .repair_id = 0, .newer = {}};
+  HeldAck held;
+  held.ack.peer = from;
+  held.ack.shard = m.from_shard;
+  held.ack.turn = m.turn;
   for (std::uint32_t i = 0; i < m.count; ++i) {
+    const std::size_t left = in.left();
     if (!decode_effect(in, effect)) {
       LOG_WARNING("effects from %s could not be read; no ack is sent",
                   ring_->node(from).name.c_str());
@@ -320,40 +359,61 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       s.acting = false;
       make_unsure(slot);
     }
-    const bool too_old = !r && !effect.slot_floor;
-    if (!r && !too_old) continue;
-    const bool own_before = r && r->newest_before.node() == effect.version.node();
-    const bool base_moved = r && effect.has_base && r->newest_before > effect.base && !own_before;
-    // A deletion has no element that could fall: it stands when nothing of another node lies above
-    // it.
-    const bool survived = r && effect.floor == effect.version && effect.changes.empty() &&
-                          r->newest_before > effect.version && !own_before;
-    if (r && r->stands && !base_moved && !survived) continue;
-    metrics_.newer_answers.add();
-    GYRE_PROBE(newer);
-    if (base_moved) {
-      metrics_.base_refused.add();
-      GYRE_PROBE(base_refused);
+    if (!r) {
+      if (!effect.slot_floor) refuse_old(effect, version, i, held.ack);
+      continue;
     }
-    const Node* record = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
-    std::string bytes;
-    Effect whole;
-    if (record) {
-      gyre::record_effect(*record, effect.db, {}, whole);
+    if (r->hollow) {
+      held.effects.push_back(
+          {.index = i,
+           .base_moved = base_has_moved(effect, *r),
+           .bytes = std::string(m.effects.substr(m.effects.size() - left, left - in.left()))});
     } else {
-      whole.clear();
-      whole.db = effect.db;
-      whole.key = effect.key;
-      whole.version = whole.floor = space_.slot_floor(slot, effect.db);  // what killed it
+      judge(effect, *r, i, base_has_moved(effect, *r), held.ack);
     }
-    encode_effect(bytes, whole);
-    // What all replicas have purged up to: the write is stamped again above it.
-    const Version t = too_old ? std::max(space_.repaired(slot), version) : Version{};
-    ack.newer.emplace_back(Newer{.index = i, .base_moved = base_moved, .too_old = t, .record = {}},
-                           std::move(bytes));
   }
   for (const auto& [peer, slots] : acted) send_acted({peer}, slots);
-  open_turn().acks.push_back(std::move(ack));
+  if (!held.effects.empty()) return ask_whole(std::move(held));
+  open_turn().acks.push_back(std::move(held.ack));
+}
+
+// Whether something of another node lies above what the effect builds on.
+bool Engine::base_has_moved(const Effect& effect, const ApplyResult& r) {
+  return effect.has_base && r.newest_before > effect.base &&
+         r.newest_before.node() != effect.version.node();
+}
+
+// What the ack says of an effect that was merged with this result: nothing when it stands.
+void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, bool base_moved,
+                   WaitingAck& ack) {
+  // A deletion has no element that could fall: it stands when nothing of another node lies above
+  // it.
+  const bool survived = effect.floor == effect.version && effect.changes.empty() &&
+                        r.newest_before > effect.version &&
+                        r.newest_before.node() != effect.version.node();
+  if (r.stands && !base_moved && !survived) return;
+  metrics_.newer_answers.add();
+  GYRE_PROBE(newer);
+  if (base_moved) {
+    metrics_.base_refused.add();
+    GYRE_PROBE(base_refused);
+  }
+  const Slot slot = key_slot(effect.key);
+  const Node* record = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
+  std::string bytes;
+  Effect whole;
+  if (record) {
+    gyre::record_effect(*record, effect.db, {}, whole);
+  } else {
+    whole.db = effect.db;
+    whole.key = effect.key;
+    whole.version = whole.floor = space_.slot_floor(slot, effect.db);  // what killed it
+    whole.whole = true;
+  }
+  encode_effect(bytes, whole);
+  ack.newer.emplace_back(
+      Newer{.index = index, .base_moved = base_moved, .too_old = {}, .record = {}},
+      std::move(bytes));
 }
 
 void Engine::send_acks(Turn& turn) {

@@ -101,6 +101,12 @@ void store_none(Merging& m, std::string_view key) {
   reshape(m, key, 0, TypeId::none, 0, m.floor);
 }
 
+// Leaves a stub: floor and register of what expired, and the newest version that it held.
+void store_stub(Merging& m, std::string_view key, Version newest) {
+  reshape(m, key, 8, TypeId::none, Node::floored, newest);
+  store_be64(m.node->value_data(), m.floor.bits);
+}
+
 // The collection of the node is gone with all its elements.
 void drop_collection(Merging& m) {
   if (!m.node || !m.node->has(Node::boxed)) return;
@@ -315,6 +321,49 @@ void merge_general(Merging& m, const Effect& e) {
   m.result.expiry_after = m.result.live_after ? m.expiry.at_ms : 0;
 }
 
+// The record is a stub, or the effect is of one: the table in apply.h.
+void merge_stub(Merging& m, const Effect& e) {
+  const bool existed = m.node != nullptr, was_stub = existed && record_stub(*m.node);
+  const Version old_floor = existed ? record_floor(*m.node) : Version{};
+  const Version old_newest = m.result.newest_before;
+  const Expiry old_expiry = existed ? m.node->expiry() : Expiry{};
+  m.floor = std::max({old_floor, e.floor, m.options.floor});
+  const bool theirs = e.expiry.version > old_expiry.version;
+  m.expiry = theirs ? e.expiry : old_expiry;
+  const bool alive = m.expiry.version > m.floor;
+  const bool of_stub = e.expired && m.expiry == e.expiry;
+  if (alive && (of_stub || (was_stub && !theirs))) {
+    const Version newest = std::max(old_newest, e.newest());
+    if (was_stub && m.floor == old_floor && newest == old_newest && !theirs) return;
+    m.result.changed = m.result.header_changed = true;
+    m.result.floor_raised = m.floor > old_floor;
+    m.result.expiry_changed = m.expiry != old_expiry;
+    for (std::uint32_t i = 0; i < e.changes.size(); ++i) m.result.taken.push_back(i);
+    m.result.stubbed = !was_stub;
+    m.result.wiped = existed && m.node->has(Node::boxed);
+    drop_collection(m);
+    store_stub(m, e.key, newest);
+    return;
+  }
+  if (was_stub && !e.expired && !e.whole && m.floor < old_newest) {
+    m.result.hollow = true;
+    m.result.stands = false;
+    return;
+  }
+  m.expiry = {};
+  if (was_stub) reshape(m, e.key, 0, TypeId::none, 0, old_floor);
+  if (e.expired) {
+    Effect header;
+    header.db = e.db;
+    header.key = e.key;
+    header.version = header.floor = e.floor;
+    merge_general(m, header);
+  } else {
+    merge_general(m, e);
+  }
+  if (was_stub) m.result.changed = m.result.header_changed = true;
+}
+
 }  // namespace
 
 void ApplyResult::clear() {
@@ -338,18 +387,23 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
       result.expiry_before = record->expiry().at_ms;
   }
   const bool digests = options.digests, record_was = record != nullptr;
+  const bool about_stub = effect.expired || (record && record_stub(*record));
   if (digests) {
     m.seed = digest_seed(effect.key, effect.db);
     if (record) {
-      result.digest_delta -=
-          header_digest(m.seed, record_floor(*record),
-                        record->has(Node::has_expiry) ? record->expiry() : Expiry{});
+      result.digest_delta -= about_stub
+                                 ? record_digest(*record, effect.db)
+                                 : header_digest(m.seed, record_floor(*record), record->expiry());
     }
   }
   std::uint64_t string_before = 0;
   if (digests && record && stored_type(*record) == TypeId::string)
     string_before = cell_digest(m.seed, {}, string_cell(*record));
-  if (fast_string(m, effect)) {
+  if (about_stub) {
+    const std::uint64_t delta_before = result.digest_delta;
+    merge_stub(m, effect);
+    result.digest_delta = delta_before;
+  } else if (fast_string(m, effect)) {
     if (digests)
       result.digest_delta += cell_digest(m.seed, {}, string_cell(*m.node)) - string_before;
   } else {
@@ -359,23 +413,29 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
     }
   }
   // A record that says no more than its slot's floor is none: raising that floor drops it as well.
-  const bool hollow = stored_type(*m.node) == TypeId::none && !m.node->has(Node::has_expiry) &&
-                      m.node->version <= options.floor;
-  if (hollow || (!options.keep_tombstones && !result.live_after)) {
+  const bool says_nothing = stored_type(*m.node) == TypeId::none &&
+                            !m.node->has(Node::has_expiry) && m.node->version <= options.floor;
+  if (says_nothing || (!options.keep_tombstones && !result.live_after)) {
     result.changed = record_was;
     result.wiped = result.wiped || m.node->has(Node::boxed);
     destroy_record(slabs, m.node);
     return nullptr;
   }
   if (digests) {
-    result.digest_delta += header_digest(
-        m.seed, record_floor(*m.node), m.node->has(Node::has_expiry) ? m.node->expiry() : Expiry{});
+    result.digest_delta += about_stub
+                               ? record_digest(*m.node, effect.db)
+                               : header_digest(m.seed, record_floor(*m.node), m.node->expiry());
   }
   return m.node;
 }
 
 bool valid_effect(const Effect& effect) {
   if (effect.key.size() > (std::size_t{512} << 20)) return false;
+  if (effect.expired) {
+    return effect.type == TypeId::none && effect.changes.empty() && effect.expiry.at_ms != 0 &&
+           effect.expiry.version > effect.floor && effect.version >= effect.expiry.version &&
+           !effect.whole && !effect.slot_floor;
+  }
   const bool one_element = effect.type == TypeId::string;
   // A sum is named by its opening, so no change of it is older: claims and floors rely on that.
   const auto valid = [one_element](const Change& c) {

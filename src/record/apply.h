@@ -10,6 +10,20 @@
 //             of any other type
 //   expiry    the register with the higher version, if above the floor
 //   element   the higher version; counter sums by their ids
+//
+// Stubs of expired records (design, section 5) are the one exception, because a replica that has
+// dropped the elements cannot merge with what revives them:
+//
+//   record      effect      merged register is        outcome
+//   stub        any         dead, floor >= newest     nothing is missing: an ordinary merge
+//   stub        normal      the stub's own            stays a stub, newest rises: what was written
+//                                                     is as expired as the rest
+//   stub        normal      another, or dead          `whole`: the effect's content. Else `hollow`:
+//                                                     the record stays as it was, and whoever sent
+//                                                     the effect is asked for all of it
+//   stub        expired     one of the two            a stub, newest the higher
+//   any, none   expired     the effect's              a stub: it expired long enough ago everywhere
+//   any, none   expired     another, or dead          the floor alone is merged
 #pragma once
 
 #include <cstdint>
@@ -35,6 +49,8 @@ struct ApplyResult {
   bool wiped = false;  // every element that was there before is gone (a range delete on disk)
   std::vector<std::uint32_t> taken;  // indexes into effect.changes that changed an element
   std::vector<std::string> removed;  // ids of elements of which a floor dropped something
+  bool hollow = false;               // not merged: the record is a stub and the effect not whole
+  bool stubbed = false;              // the record became a stub
   bool stands = true;       // each change stands now, or under a later write of its own node
   Version newest_before{};  // of the record; zero when there was none
   bool live_before = false, live_after = false;

@@ -10,8 +10,11 @@ enum EffectFlag : std::uint8_t {
   with_floor = 2,
   with_expiry = 4,
   with_base = 8,
-  of_slot = 16
+  of_slot = 16,
+  of_expired = 32,
+  is_whole = 64
 };
+constexpr std::uint8_t all_flags = 127;
 enum ChangeFlag : std::uint8_t { removed = 1, own_version = 2, is_sum = 4 };
 
 }  // namespace
@@ -32,6 +35,8 @@ void encode_effect(std::string& to, const Effect& e) {
   if (e.expiry.version) flags |= with_expiry;
   if (e.has_base) flags |= with_base;
   if (e.slot_floor) flags |= of_slot;
+  if (e.expired) flags |= of_expired;
+  if (e.whole) flags |= is_whole;
   put_u8(to, flags);
   put_u8(to, static_cast<std::uint8_t>(e.type));
   put_u8(to, e.db.value);
@@ -60,7 +65,7 @@ bool decode_effect(Reader& in, Effect& e) {
   e.clear();
   const std::uint8_t flags = in.u8();
   const std::uint8_t type = in.u8();
-  if (flags > 31 || type >= types_total) return false;
+  if (flags > all_flags || type >= types_total) return false;
   e.type = static_cast<TypeId>(type);
   e.db = {in.u8()};
   e.version = {in.be64()};
@@ -72,6 +77,8 @@ bool decode_effect(Reader& in, Effect& e) {
     e.expiry.version = {in.be64()};
   }
   e.slot_floor = (flags & of_slot) != 0;
+  e.expired = (flags & of_expired) != 0;
+  e.whole = (flags & is_whole) != 0;
   e.has_base = (flags & with_base) != 0;
   if (e.has_base) e.base = {in.be64()};
   const std::uint64_t n = in.varint();

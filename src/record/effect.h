@@ -5,7 +5,7 @@
 // its wire form, decode() reads one back as views into the input and checks every length.
 //
 // On the wire, what follows from the newest version is not sent: one flags byte says whether the
-// floor is that of an overwrite, and whether an expiry and a base are there.
+// floor is that of an overwrite, whether an expiry and a base are there, and what the effect is of.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,11 @@ struct Effect {
   Version base{};  // the record's newest version when the command read it; zero: absent
   // A floor of the slot's whole database (FLUSHALL, FLUSHDB): key is the slot as be16, no changes.
   bool slot_floor = false;
+  // The header of an expired record whose elements were dropped (record_stub): version is the
+  // newest that it held; no type, no changes.
+  bool expired = false;
+  // All elements of its record are in it: what a replica that has dropped them needs.
+  bool whole = false;
   std::vector<Change> changes;
 
   void clear() {

@@ -34,7 +34,7 @@ class Node {
     boxed = 4,      // record: the value is a pointer to a Collection
     tombstone = 8,  // element: removed. record: no base value (counter sums alone, or nothing)
     sums = 16,      // the value is a cell in its long form (record/cell.h)
-    floored = 32,   // string record: the value starts with an explicit 8-byte floor
+    floored = 32,   // the value starts with an explicit 8-byte floor: a string, or a stub
   };
 
   Version version;

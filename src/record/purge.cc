@@ -120,9 +120,16 @@ Node* purge_record(Node* n, DbIndex db, Version upto, Slabs& slabs, PurgeResult&
 }
 
 bool strip_known(Effect& effect, Version upto) {
+  if (effect.expired) {
+    // One state: its register says what it is of, however old.
+    if (effect.floor <= upto) effect.floor = {};
+    return effect.version > upto;
+  }
+  const std::size_t elements = effect.changes.size();
   if (effect.floor <= upto) effect.floor = {};
   if (effect.expiry.version <= upto) effect.expiry = {};
   std::erase_if(effect.changes, [upto](const Change& c) { return c.version <= upto; });
+  effect.whole &= effect.changes.size() == elements;
   return effect.floor || effect.expiry.version || !effect.changes.empty();
 }
 

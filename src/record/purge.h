@@ -28,7 +28,8 @@ bool purgeable(const Node& record, Version upto);
 // Returns the record, perhaps in another allocation; nullptr when it is gone.
 Node* purge_record(Node* record, DbIndex db, Version upto, Slabs& slabs, PurgeResult& result);
 
-// Takes what lies at or below T out of an effect. False when nothing is left.
+// Takes what lies at or below T out of an effect. False when nothing is left. Not for a `whole` one
+// that meets a stub: what its replica has dropped may well be older.
 bool strip_known(Effect& effect, Version upto);
 
 }  // namespace gyre

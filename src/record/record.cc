@@ -16,17 +16,22 @@ std::uint64_t mix(std::uint64_t seed, std::uint64_t a, std::uint64_t b) {
 }
 
 void add_cell(Effect& out, std::string_view id, const Cell& cell, Version since) {
-  if (cell.version && cell.version >= since) {
-    out.changes.push_back({id,
-                           cell.version,
-                           {},
-                           cell.tombstone,
-                           cell.tombstone ? std::string_view() : cell.payload()});
+  const auto add = [&](const Change& c) {
+    if (c.version >= since) {
+      out.changes.push_back(c);
+    } else {
+      out.whole = false;
+    }
+  };
+  if (cell.version) {
+    add({id,
+         cell.version,
+         {},
+         cell.tombstone,
+         cell.tombstone ? std::string_view() : cell.payload()});
   }
   if (!cell.has_sums) return;
-  for (const Sum& s : cell.sums()) {
-    if (s.version >= since) out.changes.push_back({id, s.version, s.id, false, s.amount});
-  }
+  for (const Sum& s : cell.sums()) add({id, s.version, s.id, false, s.amount});
 }
 
 }  // namespace
@@ -34,10 +39,9 @@ void add_cell(Effect& out, std::string_view id, const Cell& cell, Version since)
 Version record_floor(const Node& n) {
   switch (stored_type(n)) {
     case TypeId::none:
-      return n.version;
     case TypeId::string:
       if (n.has(Node::floored)) return {load_be64(n.value().data())};
-      return n.version.before();
+      return stored_type(n) == TypeId::none ? n.version : n.version.before();
     default:
       return collection_of(n)->floor;
   }
@@ -69,6 +73,8 @@ void record_effect(const Node& n, DbIndex db, Version since, Effect& out) {
   out.floor = record_floor(n);
   if (n.has(Node::has_expiry)) out.expiry = n.expiry();
   out.version = record_newest(n);
+  out.expired = record_stub(n);
+  out.whole = !out.expired;  // until something is left out
   if (out.type == TypeId::string) {
     add_cell(out, {}, string_cell(n), since);
   } else if (out.type != TypeId::none) {
@@ -102,7 +108,9 @@ std::uint64_t record_digest(const Node& n, DbIndex db) {
   const std::uint64_t seed = digest_seed(n.key(), db);
   std::uint64_t sum =
       header_digest(seed, record_floor(n), n.has(Node::has_expiry) ? n.expiry() : Expiry{});
-  if (stored_type(n) == TypeId::string) {
+  if (record_stub(n)) {
+    sum += mix(seed, n.version.bits, 4);
+  } else if (stored_type(n) == TypeId::string) {
     sum += cell_digest(seed, {}, string_cell(n));
   } else if (stored_type(n) != TypeId::none) {
     collection_of(n)->for_each([&](const ElementView& e) {

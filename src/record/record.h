@@ -1,12 +1,15 @@
 // Record: all that is known of one key, as a Node whose value is a string or a boxed Collection.
 //
-// Three shapes (record/node.h has the layout):
+// Four shapes (record/node.h has the layout):
 //   string      Node.version is the base's version. Unless `floored`, the floor is just below it,
-//   as
-//               an overwrite leaves it; then only key and value take memory.
+//               as an overwrite leaves it; then only key and value take memory.
 //   collection  Node.version is the newest version of anything in it; the floor is the
-//   Collection's. none        nothing above the floor is left (a deleted key); Node.version is the
-//   floor.
+//               Collection's.
+//   none        Nothing above the floor is left (a deleted key); Node.version is the floor.
+//   stub        What an expired record leaves on a ring: none and `floored`, with its expiry
+//               register, which lies above the floor. Node.version is the newest version of
+//               anything that it held. The elements themselves were dropped, so whoever revives
+//               it has to learn them from a replica that still has them (record/apply.h).
 //
 // "Live" means that a client can see it, expiry aside.
 #pragma once
@@ -27,6 +30,11 @@ inline Collection* collection_of(const Node& n) {
   Collection* c;
   std::memcpy(&c, n.value().data(), sizeof c);
   return c;
+}
+
+// The record expired long ago and its elements were dropped.
+inline bool record_stub(const Node& n) {
+  return stored_type(n) == TypeId::none && n.has(Node::floored);
 }
 
 // The string's cell: base and sums. Only for string records.
@@ -59,7 +67,8 @@ inline bool record_expired(const Node& n, UnixMs now) {
 }
 
 Version record_floor(const Node& n);
-// The newest version of anything in the record: elements, floor, expiry register.
+// The newest version of anything in the record: elements, also dropped ones, floor, expiry
+// register.
 Version record_newest(const Node& n);
 
 // Frees the record with all its elements.
@@ -68,11 +77,13 @@ void destroy_record(Slabs& slabs, Node* n);
 std::size_t record_bytes(const Node& n);
 
 // The record as an effect: header, and the elements at or above `since` (all when zero). The views
-// live until the record changes. The version is the record's newest; there is no base.
+// live until the record changes. The version is the record's newest; there is no base. It is
+// `whole` when no element was left out; of a stub it is `expired`.
 void record_effect(const Node& n, DbIndex db, Version since, Effect& out);
 
 // The digest of the whole record: floor, expiry and the sum of its elements' (id, version,
-// tombstone), bound to the key. Equal records have equal digests on every node.
+// tombstone), bound to the key; of a stub floor, expiry and newest version. Equal records have
+// equal digests on every node.
 std::uint64_t record_digest(const Node& n, DbIndex db);
 // The parts it is the sum of, for incremental use.
 std::uint64_t digest_seed(std::string_view key, DbIndex db);

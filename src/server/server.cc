@@ -328,7 +328,8 @@ Result<void> Server::start() {
                         .databases = static_cast<std::size_t>(config_.databases.get()),
                         .persist = persist_,
                         .keep_tombstones = ring_->replication_factor() > 1,
-                        .clock_node = identity_.clock_node()});
+                        .clock_node = identity_.clock_node(),
+                        .stub_grace_ms = 2 * config_.max_clock_skew + config_.peer_timeout_max});
     EngineOptions options;
     options.self = self_;
     options.shard = {static_cast<std::uint16_t>(i)};

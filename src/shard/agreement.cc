@@ -27,6 +27,9 @@ void KeySpace::note_merge(Slot slot, const Effect& effect, const ApplyResult& r,
     note(record->expiry().version);
     removes |= record->expiry().at_ms == 0;
   }
+  // What a stub has learned of beside that: that there was something, and when.
+  if (record && record_stub(*record) && record_newest(*record) > r.newest_before)
+    note(record_newest(*record));
   a.low.bits = std::min(a.low.bits, low);
   // What it has confirmed is no longer all that it holds up to there.
   if (low <= a.confirmed.bits) a.confirmed = a.repaired;

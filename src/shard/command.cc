@@ -41,15 +41,16 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
   if (ctx.based)
     effect_.base = key.node ? record_newest(*key.node) : space_.absent_since(key.slot, db);
   if (!key.node) {
-    // What may have been here is purged; a replica that has not purged yet learns that it is dead.
-    effect_.floor = space_.repaired(key.slot);
+    // What may have been here is purged or covered; a replica that still has it, if only as a stub,
+    // learns that it is dead: no element travels without its record's floor.
+    effect_.floor = space_.absent_since(key.slot, db);
     return;
   }
   effect_.floor = record_floor(*key.node);
   if (key.node->has(Node::has_expiry)) effect_.expiry = key.node->expiry();
   if (key.visible) return;
-  if (record_live(*key.node)) {
-    // Expired: dead for good, on every node the same way.
+  if (record_live(*key.node) || record_stub(*key.node)) {
+    // Expired: dead for good, on every node the same way, whether it still has its elements or not.
     effect_.floor = record_newest(*key.node);
     effect_.expiry = {};
   } else if (effect_.expiry.at_ms != 0) {

@@ -108,6 +108,7 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
     add_digest(slot, hash, result_.digest_delta);
     note_merge(slot, effect, result_, record);
   }
+  stubs_made_ += result_.stubbed;
   count(effect.db, result_, was_record, record != nullptr);
   if (result_.expiry_after != 0 && result_.expiry_after != result_.expiry_before) {
     queue_expiry({result_.expiry_after, hash, slot, effect.db});
@@ -206,7 +207,11 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
   const bool all_on_disk = store && options_.persist;
   old.for_each([&](Node* n) {
     const std::uint64_t hash = key_hash(n->key());
-    if (record_newest(*n) > floor) {
+    // A stub whose register dies has nothing left to say: who still has what it dropped shows it in
+    // the next comparison.
+    const bool dies =
+        record_newest(*n) <= floor || (record_stub(*n) && n->expiry().version <= floor);
+    if (!dies) {
       newer.emplace_back(n->key());
       table.insert(n, hash);
       return true;
@@ -242,25 +247,16 @@ void KeySpace::queue_expiry(const Due& due) {
   std::uint64_t expires = 0;
   for (std::size_t db = 0; db < options_.databases; ++db) expires += counts_[db].expires;
   if (due_.size() < 2 * expires + 4096) return;
-  std::erase_if(due_, [this](const Due& d) {
-    const NodeTable* table = table_of(d.slot, d.db);
-    bool current = false;
-    if (table) {
-      table->walk(d.hash, [&](Node* n) {
-        current |= n->has(Node::has_expiry) && n->expiry().at_ms == d.at_ms &&
-                   key_hash(n->key()) == d.hash;
-      });
-    }
-    return !current;
-  });
+  std::erase_if(due_, [this](const Due& d) { return !find_due(d); });
   // Equal entries of one key are one.
   std::sort(due_.begin(), due_.end(), [](const Due& a, const Due& b) {
-    return std::tie(a.at_ms, a.hash, a.slot, a.db) < std::tie(b.at_ms, b.hash, b.slot, b.db);
+    return std::tie(a.at_ms, a.hash, a.slot, a.db, a.stub) <
+           std::tie(b.at_ms, b.hash, b.slot, b.db, b.stub);
   });
   due_.erase(std::unique(due_.begin(), due_.end(),
                          [](const Due& a, const Due& b) {
                            return a.at_ms == b.at_ms && a.hash == b.hash && a.slot == b.slot &&
-                                  a.db == b.db;
+                                  a.db == b.db && a.stub == b.stub;
                          }),
              due_.end());
 }
@@ -273,26 +269,49 @@ std::size_t KeySpace::expire_due(
     const Due due = due_.front();
     std::pop_heap(due_.begin(), due_.end(), std::greater<>());
     due_.pop_back();
-    const NodeTable* table = table_of(due.slot, due.db);
-    if (!table) continue;
-    std::string key;
-    bool found = false;
-    table->walk(due.hash, [&](Node* n) {
-      if (found || !n->has(Node::has_expiry) || n->expiry().at_ms != due.at_ms || !record_live(*n))
-        return;
-      if (key_hash(n->key()) != due.hash) return;
-      key.assign(n->key());
-      found = true;
-    });
-    if (!found) continue;
+    const Node* record = find_due(due);
+    if (!record) continue;
     ++done;
-    expired(due.slot, due.db, key);
-    if (!options_.keep_tombstones) {
-      NodeTable& writable = table_for_write(due.slot, due.db);
-      drop(due.slot, due.db, writable, writable.find(key, due.hash), true);
+    if (due.stub) {
+      make_stub(due, *record);
+      continue;
+    }
+    expired(due.slot, due.db, record->key());
+    if (options_.keep_tombstones) {
+      queue_expiry({due.at_ms + options_.stub_grace_ms, due.hash, due.slot, due.db, true});
+    } else {
+      NodeTable& table = table_for_write(due.slot, due.db);
+      drop(due.slot, due.db, table, table.find(record->key(), due.hash), true);
     }
   }
   return done;
+}
+
+// The live record that the entry was made for, if it still has that expiry.
+Node* KeySpace::find_due(const Due& due) const {
+  const NodeTable* table = table_of(due.slot, due.db);
+  if (!table) return nullptr;
+  const UnixMs expiry = due.at_ms - (due.stub ? options_.stub_grace_ms : 0);
+  Node* found = nullptr;
+  table->walk(due.hash, [&](Node* n) {
+    if (!found && n->has(Node::has_expiry) && n->expiry().at_ms == expiry && record_live(*n) &&
+        key_hash(n->key()) == due.hash)
+      found = n;
+  });
+  return found;
+}
+
+// By merging what its stub would say: another replica's stub does the same to it.
+void KeySpace::make_stub(const Due& due, const Node& record) {
+  const std::string key(record.key());
+  Effect stub;
+  stub.db = due.db;
+  stub.key = key;
+  stub.version = record_newest(record);
+  stub.floor = record_floor(record);
+  stub.expiry = record.expiry();
+  stub.expired = true;
+  merge(due.slot, due.hash, stub);
 }
 
 void KeySpace::drop(Slot slot, DbIndex db, NodeTable& table, Node** at, bool store) {

@@ -32,6 +32,8 @@ struct KeySpaceOptions {
   bool persist = false;
   bool keep_tombstones = false;  // replication factor over 1
   std::uint16_t clock_node = 0;
+  // With keep_tombstones: an expired record drops its elements when its expiry is older than this.
+  std::int64_t stub_grace_ms = 0;
 };
 
 struct DbCounts {
@@ -127,10 +129,13 @@ class KeySpace {
   bool verify_digest(Slot slot) const;
   std::size_t records_in(Slot slot) const;
 
-  // Removes up to `limit` records whose expiry has passed, calling expired(slot, db, key) for each;
-  // with replicas their bytes stay until T covers them, and they only stop being counted.
+  // Removes up to `limit` records whose expiry has passed, calling expired(slot, db, key) for each.
+  // With replicas they stay, hidden, until that is stub_grace_ms ago; then a stub is left of them.
   std::size_t expire_due(UnixMs now, std::size_t limit,
                          const std::function<void(Slot, DbIndex, std::string_view)>& expired);
+
+  // Records that became stubs so far.
+  std::uint64_t stubs_made() const { return stubs_made_; }
 
   // The rows written since the last take, for the store.
   StoreBatch& rows() { return rows_; }
@@ -152,10 +157,11 @@ class KeySpace {
     std::uint64_t digest = 0;
   };
   struct Due {
-    UnixMs at_ms;
+    UnixMs at_ms;  // of the record's expiry; of one that is to become a stub: later by the grace
     std::uint64_t hash;
     Slot slot;
     DbIndex db;
+    bool stub = false;
     bool operator>(const Due& o) const { return at_ms > o.at_ms; }
   };
 
@@ -178,6 +184,8 @@ class KeySpace {
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);
   void count(DbIndex db, const ApplyResult& r, bool was_record, bool is_record);
   void queue_expiry(const Due& due);
+  Node* find_due(const Due& due) const;
+  void make_stub(const Due& due, const Node& record);
   void drop(Slot slot, DbIndex db, NodeTable& table, Node** at, bool store);
 
   KeySpaceOptions options_;
@@ -189,6 +197,7 @@ class KeySpace {
   HybridClock clock_;
   StoreBatch rows_;
   ApplyResult result_;
+  std::uint64_t stubs_made_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped
   std::string row_key_, row_value_;
 };

@@ -1,6 +1,7 @@
 #include "shard/rows.h"
 
 #include "base/bytes.h"
+#include "record/apply.h"
 
 namespace gyre {
 namespace {
@@ -9,7 +10,7 @@ constexpr std::uint32_t floor_mark = 0xffffffffu, agreement_mark = 0xfffffffeu;
 constexpr std::size_t changes_at_once = 512;
 
 enum RowKind : std::uint8_t { header_row = 0, element_row = 1 };
-enum RowFlag : std::uint8_t { with_floor = 1, with_expiry = 2 };
+enum RowFlag : std::uint8_t { with_floor = 1, with_expiry = 2, with_newest = 4 };
 
 std::string hex(std::string_view bytes) {
   static const char digits[] = "0123456789abcdef";
@@ -57,16 +58,17 @@ void header_value(std::string& to, const Node& n) {
   to.clear();
   const TypeId type = stored_type(n);
   const bool implied_floor = type == TypeId::string && !n.has(Node::floored);
-  const bool expires = n.has(Node::has_expiry);
+  const bool expires = n.has(Node::has_expiry), stub = record_stub(n);
   put_u8(to, static_cast<std::uint8_t>(type));
-  put_u8(to,
-         static_cast<std::uint8_t>((implied_floor ? 0 : with_floor) | (expires ? with_expiry : 0)));
+  put_u8(to, static_cast<std::uint8_t>((implied_floor ? 0 : with_floor) |
+                                       (expires ? with_expiry : 0) | (stub ? with_newest : 0)));
   if (!implied_floor) put_be64(to, record_floor(n).bits);
   if (expires) {
     const Expiry e = n.expiry();
     put_be64(to, static_cast<std::uint64_t>(e.at_ms));
     put_be64(to, e.version.bits);
   }
+  if (stub) put_be64(to, record_newest(n).bits);
   if (type != TypeId::string) return;
   const Cell cell = string_cell(n);
   put_be64(to, cell.version.bits);
@@ -138,12 +140,17 @@ bool RowReader::parse_header(std::string_view value) {
   Reader in(value);
   const std::uint8_t type = in.u8();
   const std::uint8_t flags = in.u8();
-  if (!in.ok() || type >= types_total || flags > 3) return false;
+  if (!in.ok() || type >= types_total || flags > 7) return false;
   effect_.type = static_cast<TypeId>(type);
   if (flags & with_floor) effect_.floor = {in.be64()};
   if (flags & with_expiry) {
     effect_.expiry.at_ms = static_cast<UnixMs>(in.be64());
     effect_.expiry.version = {in.be64()};
+  }
+  if (flags & with_newest) {
+    effect_.expired = true;
+    effect_.version = {in.be64()};
+    return in.finished() && valid_effect(effect_);
   }
   if (effect_.type != TypeId::string) return in.finished();
   Reader peek = in;

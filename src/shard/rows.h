@@ -1,9 +1,10 @@
 // Rows: how records lie in the store.
 //
 //   key:    | slot be16 | db u8 | key size be32 | key | kind u8 | element id |
-//   value of kind 0 (header):   | type u8 | flags u8 | [floor be64] | [expiry ms be64 | its version
-//   be64] | string: version be64, tombstone u8, sums u8, stored | value of kind 1 (element):  |
-//   version be64 | tombstone u8 | sums u8 | stored |
+//   value of kind 0 (header):
+//           | type u8 | flags u8 | [floor be64] | [expiry ms be64 | its version be64] |
+//             string: version be64, tombstone u8, sums u8, stored; stub: newest version be64
+//   value of kind 1 (element):  | version be64 | tombstone u8 | sums u8 | stored |
 //
 // A key size of 0xffffffff marks the row of the (slot, db) itself: its floor; 0xfffffffe, under
 // database 0, that of the slot:  | T be64 | confirmed be64 | partial u8 |. One range delete of

@@ -54,6 +54,8 @@ enum class Kind : std::uint8_t {
   confirm,
   confirm_answer,
   settled,
+  whole_ask,
+  whole_answer,
   end
 };
 
@@ -74,6 +76,7 @@ constexpr bool is_answer(Kind k) {
     case Kind::list_leaves_answer:
     case Kind::list_parts_answer:
     case Kind::confirm_answer:
+    case Kind::whole_answer:
       return true;
     default:
       return false;
@@ -453,6 +456,37 @@ struct Settled {
   template <class A>
   void fields(A& a) {
     a(upto), a(slots);
+  }
+};
+
+// Your effects revive records of which this replica has dropped the elements: send all of them.
+struct WholeKey {
+  std::uint8_t db{};
+  std::string_view key;
+  template <class A>
+  void fields(A& a) {
+    a(db), a(key);
+  }
+};
+struct WholeAsk {
+  static constexpr Kind kind = Kind::whole_ask;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::vector<WholeKey> keys;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(keys);
+  }
+};
+struct WholeAnswer {
+  static constexpr Kind kind = Kind::whole_answer;
+  std::uint64_t id{};
+  bool more = false;  // another part follows
+  std::uint32_t count{};
+  std::string_view effects;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(more), a(count), a(effects);
   }
 };
 

@@ -147,8 +147,12 @@ void Shadow::judge_record(const Node* there, const Node* made_node, const Node* 
     if (!made.holds(id, part.version) && !made.covers(id, part.version))
       bad("nobody made version " + text(part.version) + " of " + id.first);
   }
-  if (acked.expiry.version > is.expiry.version && acked.expiry.version > is.floor &&
-      there != nullptr && record_live(*there) && !expired)
+  // A register that says 'never' is purged below T, and so is the floor of a deletion.
+  const bool says_something = acked.expiry.at_ms != 0 || is.expiry.at_ms != 0;
+  const bool covered = made.floor >= acked.expiry.version ||
+                       (made.expiry.version > acked.expiry.version && made.expiry.at_ms == 0);
+  if (says_something && !covered && acked.expiry.version > is.expiry.version &&
+      acked.expiry.version > is.floor && there != nullptr && record_live(*there) && !expired)
     bad("an acknowledged expiry of version " + text(acked.expiry.version) + " is missing");
 }
 

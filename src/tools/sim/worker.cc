@@ -49,12 +49,14 @@ bool may_repeat(Kind k) {
 SimWorker::SimWorker(SimNode& node, std::uint16_t shard) : node_(node), shard_(shard) {
   const SimNode::Options& o = node_.options_;
   const SlotWindow part = part_of(o.window, shard, o.shards);
-  space_ = std::make_unique<KeySpace>(KeySpaceOptions{.first = {part.first},
-                                                      .slots = part.count,
-                                                      .databases = o.databases,
-                                                      .persist = true,
-                                                      .keep_tombstones = true,
-                                                      .clock_node = node_.identity_->clock_node()});
+  space_ = std::make_unique<KeySpace>(
+      KeySpaceOptions{.first = {part.first},
+                      .slots = part.count,
+                      .databases = o.databases,
+                      .persist = true,
+                      .keep_tombstones = true,
+                      .clock_node = node_.identity_->clock_node(),
+                      .stub_grace_ms = 2 * EngineOptions{}.max_skew_ms + peer_timeout_max});
   random_ = std::make_unique<Random>(node_.world_.random.next());
   links_.assign(node_.ring_->nodes().size(), Link(LinkWatch(peer_timeout_min, peer_timeout_max)));
   EngineOptions options;

@@ -100,19 +100,29 @@ int Engine::replica_index(Slot slot, NodeIndex node) const {
   return -1;
 }
 
+// The first of the preference list that nothing speaks against; else the first whose clock is off,
+// because somebody has to; else one whose disk fails, which still reads, and this node before it
+// asks others.
 NodeIndex Engine::acting_node(Slot slot) const {
-  for (const NodeIndex n : ring_->replicas(slot)) {
-    if (n == options_.self ? (serving_ && !disk_failing_) : usable(n)) return n;
+  const auto replicas = ring_->replicas(slot);
+  for (const NodeIndex n : replicas) {
+    if (against(n) == 0) return n;
   }
-  // Nobody better: a node whose disk fails still reads.
+  for (const NodeIndex n : replicas) {
+    if (against(n) == unfit_clock) return n;
+  }
   if (serving_ && holds(slot)) return options_.self;
+  for (const NodeIndex n : replicas) {
+    if (against(n) < absent) return n;
+  }
   return {static_cast<std::uint16_t>(peers_.size())};
 }
 
 int Engine::replicas_up(Slot slot) const {
   int up = 0;
   for (const NodeIndex n : ring_->replicas(slot)) {
-    up += n == options_.self ? !disk_failing_ : peers_[n.value].view.up;
+    const PeerView& v = peers_[n.value].view;
+    up += n == options_.self ? !disk_failing_ : v.up && !(v.unfit & unfit_disk);
   }
   return up;
 }
@@ -484,15 +494,7 @@ void Engine::peer_down(NodeIndex peer) {
   sync_.peer_down(peer);
   rounds_.peer_down(peer);
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
-  // Cut off from a majority of a slot's replicas: they may act without this node.
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
-    if (!slots_[i].acting || replica_index(slot, peer) < 0) continue;
-    int lost = 0;
-    for (const NodeIndex n : ring_->replicas(slot))
-      lost += n != options_.self && !peers_[n.value].view.up;
-    if (lost > n_ / 2) make_unsure(slot);
-  }
+  doubt_where_cut_off(peer);
   ids.clear();
   for (auto& [id, w] : walks_) {
     if (std::erase(w.asked, peer)) ids.push_back(id);
@@ -500,9 +502,54 @@ void Engine::peer_down(NodeIndex peer) {
   for (const std::uint64_t id : ids) walk_part_done(id, WalkResult{.failed = true});
 }
 
+// Cut off from a majority of a slot's replicas: they may act without this node.
+void Engine::doubt_where_cut_off(NodeIndex peer) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (!slots_[i].acting || replica_index(slot, peer) < 0) continue;
+    int lost = 0;
+    for (const NodeIndex n : ring_->replicas(slot)) {
+      const PeerView& v = peers_[n.value].view;
+      lost += n != options_.self && (!v.up || v.silent);
+    }
+    if (lost > n_ / 2) make_unsure(slot);
+  }
+}
+
+void Engine::set_silent(NodeIndex peer, bool silent) {
+  PeerView& v = peers_[peer.value].view;
+  if (v.silent == silent) return;
+  v.silent = silent;
+  // A link that is down was counted when it broke.
+  if (silent && v.up) doubt_where_cut_off(peer);
+}
+
+void Engine::others_may_have_acted() {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].acting) make_unsure({static_cast<std::uint16_t>(space_.first_slot().value + i)});
+  }
+}
+
+void Engine::set_fit(bool fit) {
+  if (fit && !fit_ && !alone_) others_may_have_acted();
+  fit_ = fit;
+}
+
+void Engine::store_failing(bool failing) {
+  if (disk_failing_ && !failing && !alone_) others_may_have_acted();
+  disk_failing_ = failing;
+}
+
+void Engine::peer_says(NodeIndex peer, bool serving, std::uint8_t unfit) {
+  PeerView& v = peers_[peer.value].view;
+  v.serving = v.up && serving;
+  v.unfit = unfit;
+}
+
 void Engine::peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_ms) {
   Peer& p = peers_[peer.value];
   p.view.serving = header.serving;
+  p.view.unfit = header.unfit;
   // Half of the round trip lies between the peer's reading of its clock and ours.
   const UnixMs now = clock_.wall_ms();
   const std::int64_t offset = header.wall_ms - (sent_ms ? (sent_ms + now) / 2 : now);
@@ -625,11 +672,7 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
 // ---- periodic
 
 void Engine::stood_still() {
-  if (alone_) return;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
-    if (slots_[i].acting) make_unsure(slot);
-  }
+  if (!alone_) others_may_have_acted();
 }
 
 void Engine::tick(std::int64_t stood_still_ms) {

@@ -140,7 +140,11 @@ class Engine final : private SyncHost {
   // A link of the peer to this node broke: it may take this one for dead and act itself.
   void peer_doubts(NodeIndex peer);
   void persisted(std::uint64_t turn);
-  void store_failing(bool failing) { disk_failing_ = failing; }
+  // A node that cannot write acks nothing, and others act for its slots meanwhile.
+  void store_failing(bool failing);
+  // Whether this node's clock allows it to act (membership/wall_guard.h). One that may not acts
+  // only where nobody better is left.
+  void set_fit(bool fit);
   bool disk_failing() const { return disk_failing_; }
   void set_active_expire(bool on) { active_expire_ = on; }
   void set_write_level(Level level) { options_.write_level = level; }
@@ -152,12 +156,20 @@ class Engine final : private SyncHost {
 
   struct PeerView {
     bool up = false, serving = false;
+    std::uint8_t unfit = 0;  // as in BatchHeader
+    bool silent = false;     // set_silent()
     std::int64_t offset_ms = 0;
     std::uint16_t threads = 1;
   };
   void peer_up(NodeIndex peer, std::uint16_t threads);
   void peer_down(NodeIndex peer);
   void peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_ms);
+  // What the peer says of itself, heard on another connection.
+  void peer_says(NodeIndex peer, bool serving, std::uint8_t unfit);
+  // Something sent to the peer has been without answer for longer than the shortest give-up time
+  // (or no longer so). Where that holds for a majority of a slot's replicas they may already act
+  // without this node, although no link broke yet: the slot is unsure.
+  void set_silent(NodeIndex peer, bool silent);
   const PeerView& peer(NodeIndex n) const { return peers_[n.value].view; }
   void on_message(NodeIndex from, const Envelope& envelope);
   // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on.
@@ -238,9 +250,18 @@ class Engine final : private SyncHost {
     return slots_[static_cast<std::size_t>(s.value - space_.first_slot().value)];
   }
   int replica_index(Slot slot, NodeIndex node) const;
-  bool usable(NodeIndex n) const {
-    return n == options_.self ? serving_ : peers_[n.value].view.up && peers_[n.value].view.serving;
+  // What speaks against this node's acting, as bits of BatchHeader::unfit; `absent` when it cannot.
+  static constexpr unsigned absent = 256;
+  unsigned against(NodeIndex n) const {
+    if (n == options_.self) {
+      return (serving_ ? 0u : absent) | (fit_ ? 0u : unfit_clock) |
+             (disk_failing_ ? unfit_disk : 0u);
+    }
+    const PeerView& v = peers_[n.value].view;
+    return (v.up && v.serving ? 0u : absent) | v.unfit;
   }
+  void others_may_have_acted();
+  void doubt_where_cut_off(NodeIndex peer);
   int replicas_up(Slot slot) const;
   int sure_quorum() const { return n_ - options_.write_level.of(n_) + 1; }
   std::uint16_t shard_at(NodeIndex peer, Slot slot) const;
@@ -478,6 +499,7 @@ class Engine final : private SyncHost {
   const bool alone_;
   bool serving_ = false;
   bool disk_failing_ = false;
+  bool fit_ = true;
   bool active_expire_ = true;
 
   std::vector<SlotState> slots_;

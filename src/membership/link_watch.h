@@ -35,6 +35,10 @@ class LinkWatch {
     return std::clamp(min_ms_ + static_cast<std::int64_t>(2 * peak_), min_ms_, max_ms_);
   }
   bool overdue(SteadyMs now) const { return !sent_.empty() && now - sent_.front() > give_up_ms(); }
+  // Something has been without answer for longer than this.
+  bool late(SteadyMs now, std::int64_t ms) const {
+    return !sent_.empty() && now - sent_.front() > ms;
+  }
   std::size_t unanswered() const { return sent_.size(); }
 
  private:

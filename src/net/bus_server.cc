@@ -167,6 +167,16 @@ void BusConnection::end(const std::string& reason) {
   server_.sweep_soon();
 }
 
+int BusConnection::move_away() {
+  GYRE_ASSERT(authenticated_ && unanswered_ == 0);
+  const int fd = begin_ == end_ ? release_fd() : -1;
+  if (fd < 0) return -1;
+  why_closed_ = "it moved to another thread";
+  deadline_.stop();
+  server_.sweep_soon();
+  return fd;
+}
+
 // --- The server
 
 BusServer::BusServer(Loop& loop, Options options)
@@ -196,6 +206,20 @@ void BusServer::accept(int fd) {
   connection->set_keepalive(options_.keepalive_s);
   connection->deadline_.start(options_.handshake_ms, 0,
                               [c = connection.get()] { c->end("no handshake in time"); });
+  connection->read_start();
+  connections_.push_back(std::move(connection));
+}
+
+void BusServer::adopt(int fd, const HelloFields& peer) {
+  auto connection = std::make_unique<BusConnection>(*this, loop_);
+  if (const auto adopted = connection->adopt(loop_, fd); !adopted) {
+    LOG_WARNING("Bus: %s", std::string(adopted.error().text()).c_str());
+    return;
+  }
+  connection->peer_ = peer;
+  connection->authenticated_ = true;
+  connection->parser_.set_authenticated(true);
+  connection->set_keepalive(options_.keepalive_s);
   connection->read_start();
   connections_.push_back(std::move(connection));
 }

@@ -48,6 +48,10 @@ class BusConnection final : public Stream {
   // Closes the connection; on_closed follows in a later turn.
   void end(const std::string& reason);
 
+  // From on_authenticated: a descriptor that another thread's server takes by adopt(); here the
+  // connection ends. -1: it cannot be moved now, and stays.
+  int move_away();
+
   // For the owner: which of its things this connection belongs to.
   void* user = nullptr;
 
@@ -104,6 +108,8 @@ class BusServer {
 
   // Takes over an accepted descriptor.
   void accept(int fd);
+  // Takes over a descriptor whose caller proved itself to another server of this node.
+  void adopt(int fd, const HelloFields& peer);
   // Ends every connection.
   void end_all(const std::string& reason);
 

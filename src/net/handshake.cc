@@ -56,6 +56,10 @@ std::optional<std::uint32_t> parse_u32(std::string_view text) {
   return static_cast<std::uint32_t>(*n);
 }
 
+std::string_view role_name(LinkRole role) {
+  return role == LinkRole::heartbeat ? "heartbeat" : "data";
+}
+
 std::string what_was_said(const HelloFields& caller, std::string_view caller_nonce,
                           const AnswererInfo& answerer, std::string_view answerer_nonce) {
   std::string said;
@@ -65,6 +69,7 @@ std::string what_was_said(const HelloFields& caller, std::string_view caller_non
   put_bytes(said, std::to_string(caller.shard));
   put_bytes(said, std::to_string(caller.threads));
   put_bytes(said, caller.ring);
+  put_bytes(said, role_name(caller.role));
   put_bytes(said, answerer.node);
   put_bytes(said, std::to_string(answerer.threads));
   put_bytes(said, caller_nonce);
@@ -131,8 +136,15 @@ HandshakeCaller::HandshakeCaller(std::string secret, HelloFields own, std::strin
       nonce_(nonce.begin(), nonce.end()) {}
 
 std::vector<std::string> HandshakeCaller::hello() const {
-  return {std::string(bus_hello),     std::to_string(own_.format),  own_.cluster, own_.node,
-          std::to_string(own_.shard), std::to_string(own_.threads), own_.ring,    nonce_};
+  return {std::string(bus_hello),
+          std::to_string(own_.format),
+          own_.cluster,
+          own_.node,
+          std::to_string(own_.shard),
+          std::to_string(own_.threads),
+          own_.ring,
+          std::string(role_name(own_.role)),
+          nonce_};
 }
 
 Result<AnswererInfo> HandshakeCaller::verify(Args answer) {
@@ -180,20 +192,28 @@ Result<std::vector<std::string>> HandshakeAnswerer::on_hello(Args words) {
     return refusal("message format " + std::to_string(*format) + " of the caller is not format " +
                    std::to_string(own_.format) + " of node '" + own_.node + "'");
   }
-  if (words.size() != 8 || words[7].size() != nonce_size)
+  if (words.size() != 9 || words[8].size() != nonce_size)
     return refusal("the greeting is malformed");
+  const LinkRole role =
+      words[7] == role_name(LinkRole::heartbeat) ? LinkRole::heartbeat : LinkRole::data;
+  if (words[7] != role_name(role)) return refusal("a connection is for data or for heartbeats");
   const auto shard = parse_u32(words[4]);
   const auto threads = parse_u32(words[5]);
   if (!shard || !threads || *shard >= *threads) {
     return refusal("the greeting's shard and threads do not fit");
   }
-  peer_ = {*format,  std::string(words[2]), std::string(words[3]), *shard,
-           *threads, std::string(words[6])};
+  peer_ = {*format,
+           std::string(words[2]),
+           std::string(words[3]),
+           *shard,
+           *threads,
+           std::string(words[6]),
+           role};
   if (peer_.cluster != own_.cluster) {
     return refusal("cluster '" + peer_.cluster + "' of the caller is not cluster '" + own_.cluster +
                    "' of node '" + own_.node + "'");
   }
-  said_ = what_was_said(peer_, words[7], {own_.node, own_.threads}, nonce_);
+  said_ = what_was_said(peer_, words[8], {own_.node, own_.threads}, nonce_);
   step_ = Step::auth;
   return std::vector<std::string>{nonce_, mac(secret_, "server", said_), own_.node,
                                   std::to_string(own_.threads)};

@@ -1,8 +1,8 @@
 // Handshake: how two nodes prove to each other that they hold the cluster's secret. Pure: no
 // sockets.
 //
-//     caller                                              answerer
-//     GYRE.HELLO format cluster node shard threads ring nonceC  ->
+//     caller                                                   answerer
+//     GYRE.HELLO format cluster node shard threads ring role nonceC  ->
 //                          <-  [nonceS, HMAC(secret, "server" | what was said), node, threads]
 //     GYRE.AUTH HMAC(secret, "client" | what was said)    ->
 //                                                         <-  OK, or why not
@@ -33,6 +33,9 @@ inline constexpr std::string_view bus_hello = "GYRE.HELLO";
 inline constexpr std::string_view bus_auth = "GYRE.AUTH";
 inline constexpr std::string_view bus_batch = "GYRE.BATCH";
 
+// What a connection is for. Heartbeats have one of their own, so that they never wait behind data.
+enum class LinkRole : std::uint8_t { data, heartbeat };
+
 // What a node says of itself. A field longer than 16 KiB does not pass the answerer's parser.
 struct HelloFields {
   std::uint32_t format = 0;  // of the messages that follow (wire_format)
@@ -41,6 +44,7 @@ struct HelloFields {
   std::uint32_t shard = 0;  // the caller's thread that this link serves
   std::uint32_t threads = 0;
   std::string ring;  // a description that two nodes of one ring spell alike
+  LinkRole role = LinkRole::data;
 };
 
 // What the caller learns of the answerer.

@@ -375,6 +375,39 @@ void keyspace_section(Lines& out) {
   }
 }
 
+// Whether this node may act, and a line for each peer as the detector sees it.
+void membership_lines(Lines& out, const Ring& ring) {
+  Membership* const membership = out.server().membership();
+  if (!membership) return;
+  const Membership::Snapshot seen = membership->look();
+  const std::uint8_t unfit = membership->unfit();
+  out.put("fit", unfit == 0 ? 1 : 0);
+  out.put("unfit_clock", unfit & unfit_clock ? 1 : 0);
+  out.put("unfit_disk", unfit & unfit_disk ? 1 : 0);
+  out.put_signed("clock_off_median_ms", seen.clock_off_ms);
+  out.put_signed("clock_jump_ms", seen.clock_jump_ms);
+  for (std::size_t n = 0; n < seen.peers.size(); ++n) {
+    const NodeIndex node{static_cast<std::uint16_t>(n)};
+    if (node == out.server().self()) continue;
+    const Detector::View& v = seen.peers[n];
+    std::string line = "state=";
+    line += Detector::name(v.state);
+    line += ",link=";
+    line += out.worker.engine().peer(node).up ? "up" : "down";
+    line += ",answered_ms_ago=" + format_int(v.answered_ago_ms);
+    line += ",timeout_ms=" + format_int(v.timeout_ms);
+    line += ",offset_ms=" + format_int(v.clock_known ? v.clock_base_ms - seen.base_ms : 0);
+    line += ",unfit=" + format_int(v.unfit);
+    line += ",transitions=" + std::to_string(v.transitions);
+    line += ",suspects=";
+    for (std::size_t i = 0; i < v.suspects.size(); ++i) {
+      if (v.suspects[i] >= ring.nodes().size()) continue;
+      line += (i ? "+" : "") + ring.node({v.suspects[i]}).name;
+    }
+    out.put("peer_" + ring.node(node).name, line);
+  }
+}
+
 void ring_section(Lines& out) {
   Server& server = out.server();
   const Ring& ring = server.ring();
@@ -405,6 +438,7 @@ void ring_section(Lines& out) {
   out.put("slots_held", held);
   out.put("slots_acted", acting);
   out.put_signed("clock_offset_ms_max", offset);
+  membership_lines(out, ring);
   out.metrics("ring");
 }
 

@@ -297,6 +297,7 @@ Result<void> Server::start() {
                  "dir " + config_.dir.get() + " cannot be written: " + std::strerror(errno));
   }
   if (auto ring = open_ring(); !ring) return ring;
+  if (!alone()) membership_ = std::make_unique<Membership>(*this, clock_);
   raise_file_limit();
   apply_options();
   register_hooks();
@@ -340,7 +341,7 @@ Result<void> Server::start() {
     options.ack_timeout_ms = config_.replica_ack_timeout;
     options.hints_max = static_cast<std::size_t>(config_.hints_max.get()) / threads + 1;
     options.hints_age_ms = config_.hints_max_age * 1000;
-    w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock_, w.random_,
+    w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock(), w.random_,
                                          w.command_options_, w.metrics_, w);
   }
   if (auto listening = open_listeners(); !listening) return listening;
@@ -363,7 +364,7 @@ Result<void> Server::start() {
   for (auto& w : workers_) highest = std::max(highest, w->space_->clock().peek(0));
   for (auto& w : workers_) {
     w->space_->clock().see(highest);
-    w->space_->clock().set_started(w->space_->clock().peek(clock_.wall_ms()));
+    w->space_->clock().set_started(w->space_->clock().peek(clock().wall_ms()));
     w->post([known](Worker& worker) {
       worker.loaded_ = true;
       worker.engine_->set_known(known);
@@ -371,6 +372,7 @@ Result<void> Server::start() {
     if (!alone()) w->post([](Worker& worker) { worker.connect_peers(); });
   }
   if (!alone()) {
+    workers_[0]->post([this](Worker& worker) { membership_->start(worker); });
     // The bus opens when every thread can take its connections.
     for (auto& w : workers_) {
       std::mutex m;
@@ -486,8 +488,9 @@ void Server::tick(Worker& w) {
   for (auto& worker : workers_) memory += worker->published_.memory.load(std::memory_order_relaxed);
   memory_used.store(memory, std::memory_order_relaxed);
   if (alone() || loading()) return;
-  const SteadyMs now = clock_.steady_ms();
-  const UnixMs wall = clock_.wall_ms();
+  membership_->tick(w);
+  const SteadyMs now = clock().steady_ms();
+  const UnixMs wall = clock().wall_ms();
   if (persist_ && serving() && wall + clock_ahead_ms / 2 > clock_bound_) {
     clock_bound_ = wall + clock_ahead_ms;
     std::string value;
@@ -514,7 +517,8 @@ void Server::tick(Worker& w) {
   std::size_t up = 1;
   for (std::size_t i = 0; i < ring_->nodes().size(); ++i)
     up += w.engine().peer({static_cast<std::uint16_t>(i)}).up;
-  const bool clocks = up >= ring_->nodes().size() / 2 + 1 || now - start_steady_ > clock_wait_ms;
+  const bool clocks = (up >= ring_->nodes().size() / 2 + 1 && membership_->clocks_compared()) ||
+                      now - start_steady_ > clock_wait_ms;
   const bool near = wall + clock_near_ms >= clock_bound_ || now - start_steady_ > clock_wait_ms;
   if (identity_.settled() && clocks && near) {
     begin_serving();
@@ -587,56 +591,6 @@ int Server::wait() {
   return code;
 }
 
-// ---- barrier
-
-bool Server::barrier_try_own() {
-  bool expected = false;
-  if (!barrier_owned_.compare_exchange_strong(expected, true)) return false;
-  const std::lock_guard lock(barrier_mutex_);
-  barrier_parked_ = 0;
-  return true;
-}
-
-void Server::barrier_park() {
-  std::unique_lock lock(barrier_mutex_);
-  const std::uint64_t generation = barrier_generation_;
-  ++barrier_parked_;
-  barrier_changed_.notify_all();
-  barrier_changed_.wait(lock, [&] { return barrier_generation_ != generation; });
-}
-
-void Server::barrier_wait_parked(std::size_t others) {
-  std::unique_lock lock(barrier_mutex_);
-  barrier_changed_.wait(lock, [&] { return barrier_parked_ + barrier_left_ >= others; });
-}
-
-void Server::barrier_leave() {
-  const std::lock_guard lock(barrier_mutex_);
-  ++barrier_left_;
-  barrier_changed_.notify_all();
-}
-
-void Server::barrier_release() {
-  {
-    const std::lock_guard lock(barrier_mutex_);
-    ++barrier_generation_;
-  }
-  barrier_owned_ = false;
-  barrier_changed_.notify_all();
-}
-
-void Server::wait_all_persisted() {
-  for (int i = 0; i < 100'000; ++i) {
-    const bool all = std::all_of(workers_.begin(), workers_.end(), [](const auto& w) {
-      return w->store_persisted_.load(std::memory_order_acquire) + 1 >=
-                 w->engine_->current_turn() ||
-             w->store_state_.load(std::memory_order_acquire) != 0;
-    });
-    if (all) return;
-    usleep(20);
-  }
-}
-
 // ---- the store's thread
 
 void Server::persisted(ShardIndex shard, std::uint64_t seq) noexcept {
@@ -651,6 +605,22 @@ void Server::store_failing(ShardIndex shard, const Error& error) noexcept {
 void Server::store_recovered(ShardIndex shard) noexcept {
   if (shard.value == 0) LOG_NOTICE("the store can write again");
   workers_[shard.value]->store_failing(false);
+}
+
+bool Server::disk_failing() const {
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) {
+    return w->store_state_.load(std::memory_order_acquire) != 0;
+  });
+}
+
+Detector::Load Server::take_load() {
+  Detector::Load load;
+  for (auto& w : workers_) {
+    load.turn_us =
+        std::max(load.turn_us, w->published_.turn_us.exchange(0, std::memory_order_relaxed));
+    load.waiting += w->published_.waiting.load(std::memory_order_relaxed);
+  }
+  return load;
 }
 
 }  // namespace gyre

@@ -21,6 +21,7 @@
 #include "persist/store.h"
 #include "ring/ring.h"
 #include "server/info.h"
+#include "server/membership.h"
 #include "server/slow_log.h"
 #include "server/worker.h"
 
@@ -44,7 +45,15 @@ class Server final : public StoreSink {
   std::shared_ptr<const Ring> ring_ptr() const { return ring_; }
   NodeIndex self() const { return self_; }
   bool alone() const { return ring_->nodes().size() == 1; }
-  const Clock& clock() const { return clock_; }
+  // The time that this node goes by.
+  const Clock& clock() const {
+    if (membership_) return membership_->clock();
+    return clock_;
+  }
+  Membership* membership() { return membership_.get(); }  // none on a node that is alone
+  // The store of any thread cannot write now.
+  bool disk_failing() const;
+  Detector::Load take_load();
   Store* store() { return store_.get(); }
   bool persist() const { return persist_; }
   std::size_t shards() const { return workers_.size(); }
@@ -122,6 +131,7 @@ class Server final : public StoreSink {
   bool persist_ = false;
   std::string secret_;
   std::string run_id_;
+  std::unique_ptr<Membership> membership_;
   std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
   CommandOptions command_options_;  // under options_mutex_

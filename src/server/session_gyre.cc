@@ -17,6 +17,56 @@ std::string address(std::string_view host, std::uint16_t port) {
   return (v6 ? "[" + std::string(host) + "]" : std::string(host)) + ":" + std::to_string(port);
 }
 
+// Why a node should not act, in a word.
+std::string_view unfit_text(std::uint8_t unfit) {
+  if (unfit == 0) return "fit";
+  if (unfit == (unfit_clock | unfit_disk)) return "unfit:clock,disk";
+  return unfit & unfit_clock ? "unfit:clock" : "unfit:disk";
+}
+
+// Who says that node n is not to be heard; this node says so by its own detector.
+std::string suspected_by(const Ring& ring, NodeIndex self, const Membership::Snapshot& seen,
+                         std::size_t n) {
+  std::string names;
+  const auto add = [&](std::size_t who) {
+    if (!names.empty()) names += ",";
+    names += ring.node({static_cast<std::uint16_t>(who)}).name;
+  };
+  const Detector::State own = seen.peers[n].state;
+  if (own == Detector::State::suspected || own == Detector::State::down) add(self.value);
+  for (std::size_t i = 0; i < seen.peers.size(); ++i) {
+    const auto& suspects = seen.peers[i].suspects;
+    if (std::find(suspects.begin(), suspects.end(), n) != suspects.end()) add(i);
+  }
+  return names;
+}
+
+// What this node's detector knows of one, and what it says of itself.
+void put_seen(Reply& reply, const Ring& ring, Server& server, const Membership::Snapshot& seen,
+              std::size_t n) {
+  const bool self = n == server.self().value;
+  const bool known = n < seen.peers.size();
+  const Detector::View v = known && !self ? seen.peers[n] : Detector::View{};
+  Membership* const own = server.membership();
+  const auto text = [&](std::string_view name, std::string_view value) {
+    reply.bulk(name);
+    reply.bulk(value);
+  };
+  const auto number = [&](std::string_view name, std::int64_t value) {
+    reply.bulk(name);
+    reply.integer(value);
+  };
+  text("detector", self ? "self" : Detector::name(v.state));
+  number("answered-ms-ago", self ? 0 : v.answered_ago_ms);
+  number("timeout-ms", v.timeout_ms);
+  text("suspected-by", known ? suspected_by(ring, server.self(), seen, n) : std::string());
+  number("clock-offset-ms", v.clock_known ? v.clock_base_ms - seen.base_ms : 0);
+  number("transitions", static_cast<std::int64_t>(v.transitions));
+  text("fitness", unfit_text(self ? (own ? own->unfit() : std::uint8_t{0}) : v.unfit));
+  number("turn-us", static_cast<std::int64_t>(v.load.turn_us));
+  number("waiting", static_cast<std::int64_t>(v.load.waiting));
+}
+
 // One map per node. State and acting slots as this node sees them now.
 void nodes(SessionCall& call) {
   const Ring& ring = call.server().ring();
@@ -27,6 +77,8 @@ void nodes(SessionCall& call) {
     ++acting[std::min<std::size_t>(engine.acting_node(slot).value, ring.nodes().size())];
     for (const NodeIndex n : ring.replicas(slot)) ++held[n.value];
   }
+  const Membership::Snapshot seen =
+      call.server().membership() ? call.server().membership()->look() : Membership::Snapshot{};
   Reply& reply = call.reply;
   const auto text = [&](std::string_view name, std::string_view value) {
     reply.bulk(name);
@@ -41,7 +93,7 @@ void nodes(SessionCall& call) {
     const NodeIndex n{static_cast<std::uint16_t>(i)};
     const NodeInfo& node = ring.node(n);
     const bool self = n == call.server().self();
-    reply.map(10);
+    reply.map(19);
     text("name", node.name);
     text("client-address", address(node.client_host(), node.client_port()));
     text("cluster-address", address(node.client_host(), node.client_cluster_port()));
@@ -52,6 +104,7 @@ void nodes(SessionCall& call) {
     number("epoch", static_cast<std::int64_t>(ring.epoch()));
     number("slots-acted", acting[i]);
     number("slots-held", held[i]);
+    put_seen(reply, ring, call.server(), seen, i);
   }
 }
 

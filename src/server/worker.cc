@@ -7,6 +7,7 @@
 #include "base/ticks.h"
 #include "commands/table.h"
 #include "ring/slot.h"
+#include "server/membership.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "shard/walk.h"
@@ -18,9 +19,6 @@ constexpr std::size_t arena_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
 constexpr std::uint64_t tick_ms = 20;
-constexpr std::int64_t heartbeat_ms = 100;
-constexpr std::int64_t answer_within_ms = 10;
-constexpr std::size_t answers_kept = std::size_t{16} << 20;  // for a peer that no link leads to now
 
 }  // namespace
 
@@ -83,6 +81,7 @@ void Worker::run() {
   server_.barrier_leave();
   for (auto& [id, c] : connections_) c->close();
   connections_.clear();
+  if (shard_.value == 0 && server_.membership()) server_.membership()->stop();
   for (Link& l : links_) l.link.reset();
   bus_.reset();
 }
@@ -288,6 +287,8 @@ void Worker::after_poll() {
   end_turn();
   const auto us = static_cast<std::uint64_t>(server_.clock().steady_us() - turn_started_us_);
   metrics_.loop_turn_us_max.raise(us);
+  if (us > published_.turn_us.load(std::memory_order_relaxed))
+    published_.turn_us.store(us, std::memory_order_relaxed);
 }
 
 void Worker::end_turn() {
@@ -357,7 +358,7 @@ void Worker::tick() {
   const SteadyMs now = now_ms();
   const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(tick_ms);
   last_tick_ = now;
-  if (gap > 30) {
+  if (gap > 10) {
     for (Link& l : links_) l.watch.excuse(gap);
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
   }
@@ -365,20 +366,9 @@ void Worker::tick() {
     engine_->set_active_expire(server_.active_expire);
     engine_->tick(0);
   }
-  for (std::size_t i = 0; i < links_.size(); ++i) {
-    Link& l = links_[i];
-    const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (!l.link || !l.link->up()) continue;
-    if (l.watch.overdue(now)) {
-      LOG_NOTICE("%s is silent for more than %lld ms; its commands go elsewhere",
-                 server_.ring().node(peer).name.c_str(),
-                 static_cast<long long>(l.watch.give_up_ms()));
-      l.link->break_link("silent");
-      continue;
-    }
-    if (now - l.last_sent > heartbeat_ms) send_batch(peer, {});
-  }
+  watch_links(now);
   published_.clients.store(connections_.size(), std::memory_order_relaxed);
+  if (loaded_) published_.waiting.store(engine_->operations_waiting(), std::memory_order_relaxed);
   // Counting looks at every slot: five times a second is often enough while nobody comes or goes.
   if (loaded_ && !server_.alone()) publish_ring(++ticks_ % 10 == 0);
   if (shard_.value == 0) {
@@ -431,184 +421,6 @@ void Worker::check_clients() {
   for (Connection* c : out) closed(*c);
 }
 
-// ---- peers
-
-BatchHeader Worker::header(bool answers) const {
-  BatchHeader h;
-  h.epoch = server_.ring().epoch();
-  h.ring_hash = server_.ring().content_hash();
-  h.wall_ms = server_.clock().wall_ms();
-  h.incarnation = server_.identity_incarnation();
-  h.threads = static_cast<std::uint16_t>(server_.shards());
-  h.serving = server_.serving();
-  h.answers = answers;
-  return h;
-}
-
-void Worker::connect_peers() {
-  const Ring& ring = server_.ring();
-  Config& config = server_.config();
-  const LinkWatch watch(config.peer_timeout_min, config.peer_timeout_max);
-  links_.reserve(ring.nodes().size());
-  for (std::size_t i = 0; i < ring.nodes().size(); ++i)
-    links_.push_back(Link{.link = nullptr, .watch = watch, .answering = {}, .sent_wall = {}});
-  const HelloFields own = server_.hello_fields(shard_);
-  BusServer::Options options;
-  options.secret = server_.secret();
-  options.own = own;
-  options.check_peer = [this](const HelloFields& peer) { return server_.check_peer(peer); };
-  bus_ = std::make_unique<BusServer>(loop_, std::move(options));
-  bus_->on_batch = [this](BusConnection& c, std::string_view batch) { on_bus_batch(c, batch); };
-  bus_->on_closed = [this](BusConnection& c, const std::string& why) {
-    if (c.authenticated()) {
-      LOG_VERBOSE("the bus connection of %s ended: %s", c.peer().node.c_str(), why.c_str());
-      const NodeIndex peer = peer_of(c);
-      for (std::size_t i = 0; i < server_.shards(); ++i) {
-        send_mail({static_cast<std::uint16_t>(i)},
-                  [peer](Worker& w) { w.engine_->peer_doubts(peer); });
-      }
-    }
-    for (Link& l : links_) std::erase(l.answering, &c);
-  };
-  for (std::size_t i = 0; i < ring.nodes().size(); ++i) {
-    const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (peer == server_.self()) continue;
-    PeerLink::Options link_options;
-    link_options.secret = server_.secret();
-    link_options.own = own;
-    link_options.expected_node = ring.node(peer).name;
-    links_[i].link = std::make_unique<PeerLink>(loop_, std::move(link_options));
-    PeerLink& link = *links_[i].link;
-    link.on_up = [this, peer](const AnswererInfo& info) {
-      LOG_NOTICE("connected to %s", server_.ring().node(peer).name.c_str());
-      Link& l = links_[peer.value];
-      l.watch.reset();
-      l.sent_wall.clear();
-      engine_->peer_up(peer, static_cast<std::uint16_t>(info.threads));
-      if (shard_.value == 0) server_.identity().peer_up(peer);
-      send_batch(peer, {});
-    };
-    link.on_down = [this, peer](const std::string& why) {
-      LOG_NOTICE("lost %s: %s", server_.ring().node(peer).name.c_str(), why.c_str());
-      metrics_.links_broken.add();
-      links_[peer.value].watch.reset();
-      links_[peer.value].sent_wall.clear();
-      engine_->peer_down(peer);
-    };
-    link.on_reply = [this, peer](std::string_view batch) { on_link_reply(peer, batch); };
-    link.connect(ring.node(peer).host, ring.node(peer).bus_port);
-  }
-}
-
-void Worker::adopt_bus(int fd) {
-  bus_->accept(fd);
-}
-
-void Worker::send_batch(NodeIndex peer, std::string_view messages) {
-  Link& l = links_[peer.value];
-  batch_.clear();
-  put_header(batch_, header(false));
-  batch_.append(messages);
-  if (!l.link->send_batch(batch_)) return l.link->break_link("too much waits to be sent");
-  const SteadyMs now = now_ms();
-  l.watch.sent(now);
-  l.sent_wall.push_back(wall_ms());
-  l.last_sent = now;
-  metrics_.peer_batches_sent.add();
-  metrics_.peer_bytes_sent.add(batch_.size());
-}
-
-void Worker::flush_peers() {
-  if (links_.empty()) return;
-  const SteadyMs now = now_ms();
-  for (std::size_t i = 0; i < links_.size(); ++i) {
-    Link& l = links_[i];
-    const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (peer == server_.self()) continue;
-    const bool waiting = !engine_->outbox_empty(peer);
-    if (waiting && !l.answering.empty()) {
-      batch_.clear();
-      put_header(batch_, header(true));
-      engine_->take_outbox(peer, batch_);
-      BusConnection* to = l.answering.front();
-      l.answering.erase(l.answering.begin());
-      metrics_.peer_bytes_sent.add(batch_.size());
-      to->reply(batch_);
-    } else if (waiting && l.link->up()) {
-      std::string messages;
-      engine_->take_outbox(peer, messages);
-      send_batch(peer, messages);
-    } else if (waiting && engine_->answers_bytes(peer) > answers_kept) {
-      engine_->lose_answers(peer);  // its link, or ours, should have been back long ago
-    }
-    if (!l.answering.empty() && now >= l.answer_by) {
-      batch_.clear();
-      put_header(batch_, header(true));
-      while (!l.answering.empty()) {
-        BusConnection* to = l.answering.front();
-        l.answering.erase(l.answering.begin());
-        to->reply(batch_);
-      }
-    }
-  }
-}
-
-NodeIndex Worker::peer_of(BusConnection& c) const {
-  const auto found = server_.ring().find(c.peer().node);
-  GYRE_ASSERT(found.has_value());  // check_peer() refuses others
-  return *found;
-}
-
-void Worker::on_bus_batch(BusConnection& from, std::string_view batch) {
-  metrics_.peer_batches_received.add();
-  metrics_.peer_bytes_received.add(batch.size());
-  const NodeIndex peer = peer_of(from);
-  Link& l = links_[peer.value];
-  if (!on_batch(peer, batch, 0)) return from.end("a batch that could not be read");
-  if (l.answering.empty()) {
-    l.answer_by = now_ms() + answer_within_ms;
-    if (!l.answer_timer) l.answer_timer = std::make_unique<Timer>(loop_);
-    l.answer_timer->start(static_cast<std::uint64_t>(answer_within_ms), 0,
-                          [this] { timer_ran_ = true; });
-  }
-  l.answering.push_back(&from);
-  if (!batch_had_messages_) l.answer_by = 0;  // a heartbeat: at once
-}
-
-void Worker::on_link_reply(NodeIndex peer, std::string_view batch) {
-  metrics_.peer_bytes_received.add(batch.size());
-  Link& l = links_[peer.value];
-  l.watch.answered(now_ms());
-  UnixMs sent = 0;
-  if (!l.sent_wall.empty()) {
-    sent = l.sent_wall.front();
-    l.sent_wall.pop_front();
-  }
-  if (!on_batch(peer, batch, sent)) l.link->break_link("a reply that could not be read");
-}
-
-bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) {
-  BatchReader reader(batch);
-  BatchHeader h;
-  if (!reader.header(h) || h.format != wire_format || h.ring_hash != server_.ring().content_hash())
-    return false;
-  if (sent_wall) engine_->peer_heard(peer, h, sent_wall);
-  batch_had_messages_ = false;
-  Envelope e;
-  while (reader.next(e)) {
-    batch_had_messages_ = true;
-    if (e.shard == shard_.value) {
-      engine_->on_message(peer, e);
-    } else if (e.shard < server_.shards()) {
-      const Kind kind = e.kind;
-      send_mail({e.shard}, [peer, kind, shard = e.shard, body = std::string(e.body)](Worker& w) {
-        w.engine_->on_message(peer, {kind, shard, body});
-      });
-    }
-  }
-  return reader.ok();
-}
-
 // ---- walks
 
 Slot Worker::place_of_cursor(std::uint64_t cursor) const {
@@ -656,26 +468,6 @@ bool Worker::store(std::uint64_t turn, StoreBatch&& rows) {
   metrics_.store_batches.add();
   metrics_.store_bytes.add(rows.bytes());
   return server_.store()->submit(shard_, turn, std::move(rows));
-}
-
-std::int64_t Worker::give_up_ms(NodeIndex peer) {
-  return links_[peer.value].watch.give_up_ms();
-}
-
-void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
-  GYRE_ASSERT(shard_.value == 0 || envelope.shard == 0);
-  const auto send = [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
-    send_identity(to, shard, m);
-  };
-  server_.identity().on_message(peer, envelope, now_ms(), wall_ms(), send);
-}
-
-void Worker::send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message) {
-  std::visit(
-      [&](const auto& m) {
-        if (is_answer(m.kind) || engine_->peer(to).up) engine_->send(to, shard, m);
-      },
-      message);
 }
 
 }  // namespace gyre

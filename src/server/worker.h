@@ -50,6 +50,8 @@ struct Published {
   std::atomic<std::uint64_t> hints_pending{0}, slots_differing{0};
   std::atomic<std::int64_t> clock_offset_ms_max{0};
   std::atomic<std::uint64_t> peers_up_bits{0};  // of the first 64 nodes
+  std::atomic<std::uint64_t> turn_us{0};        // the longest turn since somebody took it
+  std::atomic<std::uint64_t> waiting{0};        // operations that wait for peers
 };
 
 // Statistics per command (INFO commandstats), one writer.
@@ -91,6 +93,11 @@ class Worker final : public EngineHost {
   Random& random() { return random_; }
   UnixMs wall_ms() const;
   SteadyMs now_ms() const;
+
+  // What every batch to a peer begins with.
+  BatchHeader header(bool answers) const;
+  // The detector changed its mind about a peer.
+  void peer_detected(NodeIndex peer);
 
   // ---- for connections
   std::span<char> arena_piece();
@@ -151,6 +158,8 @@ class Worker final : public EngineHost {
   struct Link {
     std::unique_ptr<PeerLink> link;
     LinkWatch watch;
+    std::uint16_t threads = 1;  // of the peer
+    bool held = false;          // the detector calls the peer down: the link is not used
     std::vector<BusConnection*> answering;  // with batches not yet replied to, oldest first
     SteadyMs answer_by = 0;
     SteadyMs last_sent = 0;
@@ -191,7 +200,8 @@ class Worker final : public EngineHost {
   void on_link_reply(NodeIndex peer, std::string_view batch);
   bool on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall);
   void send_batch(NodeIndex peer, std::string_view messages);
-  BatchHeader header(bool answers) const;
+  void watch_links(SteadyMs now);
+  void bring_up(NodeIndex peer);
   NodeIndex peer_of(BusConnection& c) const;
   void check_clients();
 

@@ -23,7 +23,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 3;
+inline constexpr std::uint32_t wire_format = 4;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -56,6 +56,8 @@ enum class Kind : std::uint8_t {
   settled,
   whole_ask,
   whole_answer,
+  heartbeat,
+  heartbeat_answer,
   end
 };
 
@@ -77,11 +79,16 @@ constexpr bool is_answer(Kind k) {
     case Kind::list_parts_answer:
     case Kind::confirm_answer:
     case Kind::whole_answer:
+    case Kind::heartbeat_answer:
       return true;
     default:
       return false;
   }
 }
+
+// Why a node should not act, as bits of BatchHeader::unfit.
+inline constexpr std::uint8_t unfit_clock = 1;  // its clock is off (membership/wall_guard.h)
+inline constexpr std::uint8_t unfit_disk = 2;   // it cannot write, and acks nothing
 
 struct BatchHeader {
   std::uint32_t format = wire_format;
@@ -91,10 +98,11 @@ struct BatchHeader {
   std::uint16_t incarnation{};
   std::uint16_t threads{};  // of the sender
   bool serving = false;     // ready to act for slots
+  std::uint8_t unfit{};     // why others should act rather than it; 0: nothing
   bool answers = false;     // the reply to a batch, not a batch
   template <class A>
   void fields(A& a) {
-    a(format), a(epoch), a(ring_hash), a(wall_ms), a(incarnation), a(threads), a(serving),
+    a(format), a(epoch), a(ring_hash), a(wall_ms), a(incarnation), a(threads), a(serving), a(unfit),
         a(answers);
   }
 };
@@ -586,6 +594,29 @@ struct IdentityStored {
   template <class A>
   void fields(A& a) {
     a(id), a(generation);
+  }
+};
+
+// On the connections of the detector (membership/detector.h), one to a batch. The rest of what a
+// node says of itself is in the header.
+struct Heartbeat {
+  static constexpr Kind kind = Kind::heartbeat;
+  std::uint64_t sequence{};
+  template <class A>
+  void fields(A& a) {
+    a(sequence);
+  }
+};
+struct HeartbeatAnswer {
+  static constexpr Kind kind = Kind::heartbeat_answer;
+  std::uint64_t sequence{};
+  std::int64_t machine_ahead_ms{};  // its machine's clock less the time it goes by
+  std::uint64_t turn_us{};          // its longest turn of a loop lately
+  std::uint64_t waiting{};          // its operations that wait for others
+  std::vector<std::uint16_t> suspects;
+  template <class A>
+  void fields(A& a) {
+    a(sequence), a(machine_ahead_ms), a(turn_us), a(waiting), a(suspects);
   }
 };
 

@@ -121,6 +121,24 @@ TEST_SUITE("net/handshake") {
     CHECK_FALSE(third.answerer.on_auth(std::vector<std::string_view>{bus_auth, (*own)[1]}));
   }
 
+  TEST_CASE("a connection says what it is for, and nobody changes that on the way") {
+    HelloFields from = caller_fields();
+    from.role = LinkRole::heartbeat;
+    Pair pair(from);
+    REQUIRE(pair.run().empty());
+    Pair changed(from);
+    auto hello = changed.caller.hello();
+    CHECK(hello[7] == "heartbeat");
+    hello[7] = "data";
+    const auto answer = changed.answerer.on_hello(views(hello));
+    REQUIRE(answer);
+    CHECK_FALSE(changed.caller.verify(views(*answer)));
+    Pair other;
+    hello = other.caller.hello();
+    hello[7] = "gossip";
+    CHECK_FALSE(other.answerer.on_hello(views(hello)));
+  }
+
   TEST_CASE("a field changed on the way is noticed") {
     for (std::size_t field : {3u, 4u, 5u, 6u}) {
       Pair pair;
@@ -142,7 +160,7 @@ TEST_SUITE("net/handshake") {
   }
 
   TEST_CASE("truncated messages are refused") {
-    for (std::size_t n = 0; n < 8; ++n) {
+    for (std::size_t n = 0; n < 9; ++n) {
       Pair pair;
       auto hello = pair.caller.hello();
       hello.resize(n);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "membership/clock_pair.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -40,7 +41,8 @@ Membership::Membership(Server& server, const Clock& machine)
 }
 
 void Membership::start(Worker& w) {
-  guard_.start(machine_.wall_ms(), machine_.steady_ms());  // the wait for others begins now
+  if (const auto pair = read_together(machine_))
+    guard_.start(pair->wall, pair->steady);  // the wait for others begins now
   for (std::uint16_t i = 0; i < peers_.size(); ++i) {
     if (NodeIndex{i} != server_.self()) connect(w, {i});
   }
@@ -147,7 +149,7 @@ void Membership::tick(Worker& w) {
   guard_.set_bound(config.max_clock_skew);
   detector_.set_clock_trip(config.max_clock_skew / 4);
   detector_.clocks(now, clocks_);
-  guard_.tick(machine_.wall_ms(), now, clocks_);
+  if (const auto pair = read_together(machine_)) guard_.tick(pair->wall, pair->steady, clocks_);
   w.metrics().clock_jumps.add(guard_.jumps() - std::exchange(jumps_told_, guard_.jumps()));
   w.metrics().clock_fenced.add(guard_.fenced() - std::exchange(fenced_told_, guard_.fenced()));
   declare(w);

@@ -290,7 +290,7 @@ struct SlotDifference {
   bool known = false;  // false: the answerer may itself lack acknowledged state
   bool same = false;   // nothing follows
   bool elsewhere =
-      false;  // in the answerer's view another node acts: being equal now proves nothing
+      false;           // in the answerer's view another node acts: being equal now proves nothing
   Version repaired{};  // T at the answerer
   std::vector<DbFloor> floors;
   std::string_view leaves;  // sums, 8 bytes each, a power of two of them

@@ -56,8 +56,10 @@ bool decodes(const gyre::Envelope& envelope) {
   using namespace gyre;
   return round_trip_any<Forward, ForwardAnswer, Effects, EffectsAck, Fetch, FetchAnswer, Compare,
                         CompareAnswer, FetchMany, FetchManyAnswer, Repair, RepairAck, Acted, Walk,
-                        WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore, IdentityStored>(
-      envelope);
+                        WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore, IdentityStored,
+                        CompareRanges, CompareRangesAnswer, ListLeaves, ListLeavesAnswer, ListParts,
+                        ListPartsAnswer, Confirm, ConfirmAnswer, Settled, WholeAsk, WholeAnswer,
+                        Heartbeat, HeartbeatAnswer>(envelope);
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ void Engine::compare_some(SteadyMs now) {
 }
 
 void Engine::start_compare(NodeIndex peer) {
+  Peer& p = peers_[peer.value];
+  const SteadyMs now = clock_.steady_ms();
   std::vector<Slot> wanted;
   for (std::size_t i = 0; i < slots_.size() && wanted.size() < slots_at_once; ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
@@ -61,10 +63,12 @@ void Engine::start_compare(NodeIndex peer) {
     const bool for_known = !s.known && !(s.compared_known & bit);
     const bool for_sure = s.acting && !s.sure && !(s.compared_known & s.agreed & bit) &&
                           acting_node(slot) == options_.self;
-    if (for_known || for_sure || (s.must & bit)) wanted.push_back(slot);
+    const bool for_both = (s.must & bit) && now >= p.must_at;
+    // What is only healed goes from one peer after the other: what the first brings, the second
+    // need not.
+    if (for_known || for_sure || (for_both && !sync_.busy(slot))) wanted.push_back(slot);
   }
-  Peer& p = peers_[peer.value];
-  p.compare_at = clock_.steady_ms() + compare_again_ms;
+  p.compare_at = now + compare_again_ms;
   if (wanted.empty()) return;
   std::unordered_map<std::uint16_t, std::uint32_t> doubts;
   for (const Slot s : wanted) doubts.emplace(s.value, state(s).doubts);

@@ -449,6 +449,7 @@ void Engine::peer_up(NodeIndex peer, std::uint16_t threads) {
   }
   for (const std::uint16_t s : hints_.marks(peer)) acted.push_back(s);
   p.marks_at = clock_.steady_ms();
+  p.must_at = clock_.steady_ms() + (options_.self.value < peer.value ? 1000 : 2500);
   send_acted(peer, acted);
 }
 

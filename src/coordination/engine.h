@@ -236,8 +236,11 @@ class Engine final : private SyncHost {
     std::vector<std::uint64_t> comparing;
     std::unordered_map<std::uint16_t, std::uint32_t> doubts;
     SteadyMs compare_at = 0;  // not before
-    SteadyMs marks_at = 0;    // when it was told which slots it may have missed something in
-    bool repairing = false;   // one batch of hints out at a time
+    // When what may have been missed on a broken link is compared. Both sides do, and a comparison
+    // heals both: the one that needs it most goes first, for it does not wait for this.
+    SteadyMs must_at = 0;
+    SteadyMs marks_at = 0;   // when it was told which slots it may have missed something in
+    bool repairing = false;  // one batch of hints out at a time
     std::uint64_t repair_id = 0;
     SteadyMs repair_at = 0;
     std::vector<std::pair<Hints::Name, Hints::Hint>> repair_names;

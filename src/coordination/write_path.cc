@@ -268,11 +268,11 @@ void Engine::refuse_old(const Effect& effect, Version version, std::uint32_t ind
   std::uint32_t count = 0;
   put_record(bytes, count, slot, effect.db, effect.key, {});
   if (count == 0) {
-    Effect absent;
-    absent.db = effect.db;
-    absent.key = effect.key;
-    absent.version = absent.floor = space_.absent_since(slot, effect.db);
-    encode_effect(bytes, absent);
+    Effect purged;
+    purged.db = effect.db;
+    purged.key = effect.key;
+    purged.version = purged.floor = space_.absent_since(slot, effect.db);
+    encode_effect(bytes, purged);
   }
   metrics_.newer_answers.add();
   ack.newer.emplace_back(Newer{.index = index,

@@ -71,7 +71,8 @@ MerkleSync::MerkleSync(const SyncOptions& options, std::size_t nodes, KeySpace& 
       metrics_(metrics),
       host_(host),
       next_id_(first_id),
-      pairs_(nodes) {}
+      pairs_(nodes),
+      busy_(space.slot_count()) {}
 
 std::vector<std::uint64_t> MerkleSync::start(NodeIndex peer, const std::vector<Slot>& slots,
                                              Purpose purpose, Version round, bool first_look) {
@@ -88,6 +89,10 @@ std::vector<std::uint64_t> MerkleSync::start(NodeIndex peer, const std::vector<S
     c.thread = thread;
     c.purpose = purpose;
     c.first_look = first_look;
+    for (const SlotDigest& s : m.slots) {
+      c.slots.push_back({s.slot});
+      ++busy_[static_cast<std::size_t>(s.slot - space_.first_slot().value)];
+    }
     c.at = clock_.steady_ms();
     if (purpose == Purpose::round) c.upto = round;
     if (purpose == Purpose::heal) c.upto = Version::below_ms(clock_.wall_ms() - options_.young_ms);
@@ -514,6 +519,8 @@ void MerkleSync::end(std::uint64_t id, bool failed) {
   auto node = comparisons_.extract(id);
   if (node.empty()) return;
   const Comparison& c = node.mapped();
+  for (const Slot s : c.slots)
+    --busy_[static_cast<std::size_t>(s.value - space_.first_slot().value)];
   if (!failed) {
     for (const auto& [slot, outcome] : c.open) host_.compared(id, c.peer, {slot}, outcome);
   }

@@ -102,6 +102,11 @@ class MerkleSync {
   void peer_down(NodeIndex peer);
   const SyncProgress& progress(NodeIndex peer) const { return pairs_[peer.value].progress; }
   std::size_t running() const { return comparisons_.size(); }
+  // Whether a comparison of the slot, with any peer, was begun here and has not ended: another one
+  // would carry the same records again.
+  bool busy(Slot slot) const {
+    return busy_[static_cast<std::size_t>(slot.value - space_.first_slot().value)] > 0;
+  }
 
   void on_compare_ranges(NodeIndex from, const CompareRanges& m);
   void on_compare_ranges_answer(NodeIndex from, const CompareRangesAnswer& m);
@@ -131,8 +136,9 @@ class MerkleSync {
     Purpose purpose{};
     bool first_look = false;  // only which slots differ: they are looked at again
     Version upto{};
-    SteadyMs at = 0;                                  // of the last progress
-    std::map<std::uint16_t, SyncHost::Outcome> open;  // slots being healed
+    SteadyMs at = 0;  // of the last progress
+    std::vector<Slot> slots;
+    std::map<std::uint16_t, SyncHost::Outcome> open;  // those being healed
     std::deque<ListLeaves::Leaves> todo;
     std::vector<ListLeaves::Leaves> listing;
     std::map<Name, std::uint64_t> theirs;  // digests at the peer of records that differ
@@ -196,6 +202,7 @@ class MerkleSync {
   std::uint64_t next_id_;
   std::map<std::uint64_t, Comparison> comparisons_;
   std::vector<Pair> pairs_;
+  std::vector<std::uint8_t> busy_;  // comparisons of each slot
 };
 
 // The digest of what a record holds at or below `upto` (zero: of all); zero when that is nothing.

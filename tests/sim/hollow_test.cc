@@ -38,7 +38,7 @@ class ThreeNodes {
       nodes.push_back(std::make_unique<SimNode>(
           world, network, ring_, i, SimNode::Options{}, nullptr,
           [this](std::uint64_t, std::string&& reply) { replies_.push_back(std::move(reply)); }));
-      nodes.back()->start(SimNode::Start::whole);
+      nodes.back()->start();
     }
     run(3 * second);
   }

@@ -409,17 +409,11 @@ bool RocksStore::wait_to_retry() {
   return !abandon_ && !(stopping_ && std::chrono::steady_clock::now() >= give_up_at_);
 }
 
-// RocksDB refuses all writes after an error until Resume(); what it calls fatal (a failed write to
-// the log other than for space) ends only when the database is opened again. Nothing that was
-// reported as persisted is lost by that: it is in the log, and recovery moves it to tables.
+// RocksDB refuses all writes after an error. Its own ways back (Resume, and by itself when space is
+// free again) switch to a new log and first flush the one that failed, which an assertion of
+// Debian's library forbids; so the database is closed and opened again. Nothing that was reported as
+// persisted is lost by that: it is in the log, and recovery moves it to tables.
 void RocksStore::try_resume() {
-  {
-    const std::shared_lock shared(db_mutex_);
-    if (db_) {
-      const auto status = db_->Resume();
-      if (status.ok() || status.severity() < rocksdb::Status::Severity::kFatalError) return;
-    }
-  }
   const std::unique_lock exclusive(db_mutex_);
   db_.reset();
   if (auto opened = open_database(); !opened) failed(opened.error());

@@ -427,7 +427,6 @@ TEST_CASE("persist child: full disk" * doctest::skip()) {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   CHECK(sink.failing() == 2);
   fs::remove(mount_point + "/filler");
-  // RocksDB goes on by itself, looking every 5 s, once a write buffer's worth of space is free.
   CHECK(sink.wait_persisted(0, seq));
   CHECK(sink.wait_recovered(2));
   CHECK(rows_of(*store).size() == seq);

@@ -259,7 +259,9 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   if (!sure && !all_blind) {
     metrics_.unsure_reads.add();
     GYRE_PROBE(unsure_read);
-    start_gather(request_of(commands, job), sure_quorum(), true);
+    // A read also asks as many as its level says.
+    const int level = flags & flag::write ? 1 : job.levels.read.of(n_);
+    start_gather(request_of(commands, job), std::max(sure_quorum(), level), true);
     return Ran::pending;
   }
   if (!(flags & flag::write) && job.levels.read.of(n_) > 1) {

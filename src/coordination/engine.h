@@ -309,7 +309,7 @@ class Engine final : private SyncHost {
   static constexpr std::uint32_t none = 0xffffffffu;
   struct PeerPart {
     enum class State : std::uint8_t { nothing, sent, acked, failed } state = State::nothing;
-    std::uint16_t parts_left = 0;
+    std::uint64_t parts_left = 0;  // bit per thread of the peer that has not acked its part
   };
   struct WaitingAck {
     NodeIndex peer{};

@@ -99,10 +99,10 @@ void Engine::send_effects(Turn& turn, NodeIndex peer) {
     return;
   }
   part.state = PeerPart::State::sent;
-  part.parts_left = static_cast<std::uint16_t>(parts.size());
   for (const auto& [shard, content] : parts) {
     Effects m;
     m.turn = (turn_base_ + turn.number) << 8 | shard;
+    part.parts_left |= std::uint64_t{1} << (shard & 63);
     m.from_shard = options_.shard.value;
     m.count = content.second;
     m.effects = content.first;
@@ -443,14 +443,15 @@ void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
   Turn* turn = find_turn((m.turn >> 8) - turn_base_);
   if (!turn || turn->peers.empty()) return;
   PeerPart& part = turn->peers[from.value];
-  if (part.state != PeerPart::State::sent) return;
+  // The same part again says nothing of the others.
+  const std::uint64_t bit = std::uint64_t{1} << (m.turn & 63);
+  if (part.state != PeerPart::State::sent || !(part.parts_left & bit)) return;
   const std::uint64_t number = turn->number;
   for (const Newer& newer : m.newer)
     on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer);
   turn = find_turn(number);  // restamping opens a turn, which may move the others
-  if (turn->peers[from.value].parts_left > 0 && --turn->peers[from.value].parts_left == 0) {
-    turn->peers[from.value].state = PeerPart::State::acked;
-  }
+  PeerPart& acked = turn->peers[from.value];
+  if ((acked.parts_left &= ~bit) == 0) acked.state = PeerPart::State::acked;
   settle(*turn);
   drop_settled();
 }
@@ -488,6 +489,17 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
       op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
   if (op->done && !moved) return;
   if (!op->done && newer.base_moved && (op->flags & flag::conditional)) return fail(*op);
+  // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
+  // again would bring the element back (simulator, seed 332).
+  if (original.type == TypeId::list) {
+    const Slot slot = turn.made[found].slot;
+    const Node* record = space_.find(slot, original.db, original.key, key_hash(original.key));
+    std::erase_if(original.changes, [&](const Change& c) {
+      Cell cell;
+      return !c.tombstone && record && stored_type(*record) == TypeId::list &&
+             collection_of(*record)->find(c.id, cell) && cell.tombstone && cell.version > c.version;
+    });
+  }
   // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
   // the one to an earlier effect may have brought it.
   if (!newer.base_moved && !newer.too_old && theirs.newest() <= original.version) return;

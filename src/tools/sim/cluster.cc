@@ -18,8 +18,9 @@
 namespace gyre::sim {
 namespace {
 
-constexpr std::size_t lines_of_failure = 200;
+constexpr std::size_t lines_of_failure = 200, lines_behind = 50;
 constexpr Us healing_time = 10 * second;
+constexpr Us answered_within = 12 * second;
 constexpr Us up_within = 3 * second;  // a ring that starts for the first time
 // Two threads share the window: it lies across the middle of the slots.
 constexpr std::uint16_t window_slots = 128;
@@ -50,7 +51,10 @@ Plan draw_plan(World& world) {
   p.faults.lossy = world.chance(0.3);
   p.faults.gap = world.draw(300, 4000) * ms;
   p.node.sync = p.faults.everysec ? SyncMode::everysec : SyncMode::always;
-  p.node.shards = world.chance(0.25) ? 2 : 1;
+  // Half of the rings with threads have nodes of two and of three.
+  const bool threads = world.chance(0.3), unlike = world.chance(0.5);
+  for (std::size_t i = 0; i < p.nodes; ++i)
+    p.node.threads.push_back(!threads ? 1 : unlike && i % 2 ? 3 : 2);
   p.node.databases = world.chance(0.5) ? 2 : 1;
   p.node.window = {static_cast<std::uint16_t>((slots_total - window_slots) / 2), window_slots};
   if (world.chance(0.2)) p.node.hints_max = world.chance(0.3) ? 0 : 20;
@@ -62,14 +66,17 @@ Plan draw_plan(World& world) {
   p.load.jumps = p.faults.jumps;
   p.load.databases = p.node.databases;
   p.load.window = p.node.window;
-  p.seconds = static_cast<int>(world.chance(0.8) ? world.draw(25, 40) : world.draw(40, 100));
+  // As much load as a seed may take of a core.
+  const auto most = static_cast<std::int64_t>(400 / p.load.clients);
+  p.seconds = static_cast<int>(
+      std::min(most, world.chance(0.8) ? world.draw(25, 40) : world.draw(40, 100)));
   return p;
 }
 
 std::string described(const Plan& p) {
   const auto mode = p.faults.mode;
   return std::to_string(p.nodes) + " nodes, " + std::to_string(p.replicas) + " replicas, " +
-         std::to_string(p.node.shards) + " threads" +
+         std::to_string(p.node.threads[0]) + "/" + std::to_string(p.node.threads[1]) + " threads" +
          (mode == FaultOptions::Mode::none         ? ", no faults"
           : mode == FaultOptions::Mode::slow_turns ? ", slow turns alone"
                                                    : "") +
@@ -136,6 +143,7 @@ Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
   if (plan_.faults.lossy || plan_.faults.everysec)
     shadow_->need_at_least = static_cast<int>(plan_.replicas / 2 + 1);
   for (std::size_t i = 0; i < plan_.nodes; ++i) {
+    plan_.node.shards = plan_.node.threads[i];
     nodes_.push_back(std::make_unique<SimNode>(world_, *network_, ring_, i, plan_.node,
                                                shadow_.get(),
                                                [this](std::uint64_t id, std::string&& reply) {
@@ -240,15 +248,18 @@ std::string Cluster::difference() {
     if (!n->alive()) return n->name() + " is down";
     if (!n->links_up()) return n->name() + " lacks a link";
     if (!n->serving()) return n->name() + " does not serve";
-    if (const std::string waits = n->waiting(); !waits.empty())
-      return n->name() + " has " + waits + " waiting";
-    if (!n->whole()) return n->name() + " counts differing slots";
   }
   std::string out;
   each_slot([&](Slot slot) {
     if (out.empty()) out = slot_difference(slot);
   });
-  return out;
+  if (!out.empty()) return out;
+  for (auto& n : nodes_) {
+    if (const std::string waits = n->waiting(); !waits.empty())
+      return n->name() + " has " + waits + " waiting";
+    if (!n->whole()) return n->name() + " counts differing slots";
+  }
+  return {};
 }
 
 // The digest and the leaf sums as kept against those recomputed.
@@ -296,18 +307,20 @@ std::string Cluster::report() const {
   for (std::size_t i = 1; i < std::min<std::size_t>(world_.violations().size(), 6); ++i) {
     out += "  also: " + world_.violations()[i].key + ": " + world_.violations()[i].what + "\n";
   }
-  // Events of the key and of the ring, the last ones.
+  // Events of the key and of the ring, up to a little behind the first violation.
   std::deque<const std::string*> lines;
   const auto has = [&](const std::string& line) {
     if (first.key.empty()) return false;
     for (std::size_t at = line.find(first.key); at != std::string::npos;
          at = line.find(first.key, at + 1)) {
-      const std::size_t end = at + first.key.size();
-      if (end == line.size() || line[end] == ' ') return true;
+      const std::size_t after = at + first.key.size();
+      if (after == line.size() || line[after] == ' ') return true;
     }
     return false;
   };
-  for (const std::string& line : world_.history()) {
+  const std::size_t end = std::min(world_.history().size(), world_.violated_at() + lines_behind);
+  for (std::size_t i = 0; i < end; ++i) {
+    const std::string& line = world_.history()[i];
     const bool ring = line.find(" c") != 10 && line.find(" c") != 11;
     if (!ring && !has(line)) continue;
     lines.push_back(&line);
@@ -325,9 +338,12 @@ void Cluster::heal(RunResult& result) {
   std::string differs = "not looked at";
   while (!differs.empty() && world_.now() < healed_from + healing_time) {
     world_.run_until(world_.now() + 100 * ms);
-    differs = workload_->open() > 0 ? "operations are open" : difference();
+    differs = difference();
   }
   result.healed_ms = (world_.now() - healed_from) / ms;
+  // A message lost with its link is given up by time: the slowest are walks.
+  while (workload_->open() > 0 && world_.now() < healed_from + answered_within)
+    world_.run_until(world_.now() + 100 * ms);
   if (differs.empty()) return;
   const std::size_t colon = differs.rfind(": ");
   world_.violation(

@@ -255,7 +255,7 @@ void Workload::draw_walk(Draft& to, std::size_t client) {
 
 void Workload::scan_on(std::size_t client, DbIndex db, const std::string& cursor) {
   Draft d{*this};
-  Op& o = d.op({"SCAN", cursor});
+  Op& o = d.op({"SCAN", cursor, "COUNT", "200"});
   o.db = db;
   o.key.clear();
   clients_[client].then = [this, client, db] {

@@ -315,7 +315,10 @@ void SimNode::walk(const Command& c) {
   walk.all_dbs = words[0] == "FLUSHALL";
   walk.db = c.db;
   walk.write_level = c.levels.write;
-  if (walk.what == WalkKind::scan) walk.place = std::stoull(words[1]);
+  if (walk.what == WalkKind::scan) {
+    walk.place = std::stoull(words[1]);
+    walk.count = static_cast<std::uint32_t>(std::stoul(words[3]));
+  }
   if (walk.what == WalkKind::keys) walk.pattern = words[1];
   WalkJoin& join = walks_[c.id];
   join.what = walk.what;

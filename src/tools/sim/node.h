@@ -68,6 +68,7 @@ class SimNode final : public StoreSink {
   struct Options {
     SyncMode sync = SyncMode::always;
     std::uint16_t shards = 1;
+    std::vector<std::uint16_t> threads;  // of every node of the ring
     std::size_t databases = 2;
     SlotWindow window;
     std::size_t hints_max = 1'000'000;

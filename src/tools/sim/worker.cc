@@ -24,6 +24,8 @@ SlotWindow part_of(const SlotWindow& window, std::size_t shard, std::size_t shar
   const auto end = static_cast<std::uint32_t>(((shard + 1) * slots_total + shards - 1) / shards);
   const std::uint16_t from = std::max(first, window.first);
   const std::uint32_t to = std::min<std::uint32_t>(end, window.first + window.count);
+  // One of three threads has the whole window, the others nothing.
+  if (to <= from) return {first, 0};
   return {from, static_cast<std::uint16_t>(to - from)};
 }
 
@@ -339,7 +341,7 @@ void SimWorker::take(Arrival&& a) {
         l.told_up = true;
         l.watch.reset();
         l.sent_wall.clear();
-        engine_->peer_up(index_of(a.from), node_.options_.shards);
+        engine_->peer_up(index_of(a.from), node_.options_.threads[a.from]);
         if (shard_ == 0) node_.identity_->peer_up(index_of(a.from));
         return send_batch(a.from, {});
       }

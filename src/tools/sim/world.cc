@@ -21,6 +21,7 @@ void World::log(std::string line) {
 }
 
 void World::violation(const std::string& key, const std::string& what) {
+  if (violations_.empty()) violated_at_ = history_.size();
   log("VIOLATION " + key + " " + what);
   if (violations_.size() < violations_kept) violations_.push_back({key, what});
 }

@@ -58,6 +58,8 @@ class World {
     std::string key, what;
   };
   const std::vector<Violation>& violations() const { return violations_; }
+  // The line of history that says the first.
+  std::size_t violated_at() const { return violated_at_; }
 
   const std::uint64_t seed;
   Random random;
@@ -75,6 +77,7 @@ class World {
   std::priority_queue<Event> events_;
   std::deque<std::string> history_;
   std::vector<Violation> violations_;
+  std::size_t violated_at_ = 0;
 };
 
 }  // namespace gyre::sim

@@ -354,7 +354,7 @@ void Cluster::heal(RunResult& result) {
 
 void Cluster::judge() {
   // What expires has expired.
-  world_.run_until(world_.now() + 5 * second);
+  world_.run_until(world_.now() + 7 * second);
   // Each replica forgets the elements of an expired record in a cycle of its own.
   for (int i = 0; i < 50 && !difference().empty(); ++i) world_.run_until(world_.now() + 100 * ms);
   for (auto& n : nodes_) {

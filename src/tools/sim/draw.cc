@@ -120,12 +120,13 @@ void Workload::draw_unique(Draft& to, std::size_t client) {
     };
   } else if (which < 0.55) {
     const std::string k = named("exp:" + serial);
-    to.op({"SET", k, k, "PX", std::to_string(world_.draw(1, 4000))}, k);
-    if (world_.chance(0.3)) {
+    to.op({"SET", k, k, "PX", std::to_string(world_.draw(1, world_.chance(0.5) ? 600 : 4000))}, k);
+    if (world_.chance(0.5)) {
+      // Longer: a replica that misses it forgets what others still have, and asks for it again.
       clients_[client].then = [this, client, k] {
         Draft d{*this};
-        world_.chance(0.5) ? d.op({"PEXPIRE", k, std::to_string(world_.draw(1, 4000))})
-                           : d.op({"GETEX", k, "PX", std::to_string(world_.draw(1, 4000))});
+        const std::string time = std::to_string(world_.draw(1, 6000));
+        world_.chance(0.5) ? d.op({"PEXPIRE", k, time}) : d.op({"GETEX", k, "PX", time});
         issue(client, std::move(d.ops));
       };
     }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <rocksdb/db.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/memtablerep.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
@@ -87,9 +88,20 @@ class OurLog final : public rocksdb::Logger {
   void LogHeader(const char* /*format*/, va_list /*more*/) override {}  // all its options
 };
 
+// After an error for lack of space RocksDB goes on by itself as soon as it finds some, on a thread
+// of its own. It must not: see try_resume().
+class NoRecoveryByItself final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
 rocksdb::Options database_options(const RocksStoreOptions& ours) {
   rocksdb::Options options;
   options.create_if_missing = true;
+  options.listeners.push_back(std::make_shared<NoRecoveryByItself>());
   options.paranoid_checks = true;
   // Which ends of the log are acceptable is decided by check_wals before; see wal_check.h.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
@@ -411,8 +423,8 @@ bool RocksStore::wait_to_retry() {
 
 // RocksDB refuses all writes after an error. Its own ways back (Resume, and by itself when space is
 // free again) switch to a new log and first flush the one that failed, which an assertion of
-// Debian's library forbids; so the database is closed and opened again. Nothing that was reported as
-// persisted is lost by that: it is in the log, and recovery moves it to tables.
+// Debian's library forbids; so the database is closed and opened again. Nothing that was reported
+// as persisted is lost by that: it is in the log, and recovery moves it to tables.
 void RocksStore::try_resume() {
   const std::unique_lock exclusive(db_mutex_);
   db_.reset();

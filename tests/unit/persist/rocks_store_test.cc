@@ -1,5 +1,6 @@
 #include "persist/rocks_store.h"
 
+#include <execinfo.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
@@ -403,6 +404,13 @@ TEST_CASE("rocks store: closing a failing store ends, and leaves no mark") {
 }
 
 TEST_CASE("persist child: full disk" * doctest::skip()) {
+  // RocksDB's assertions are on in Debian's library: say where one failed.
+  signal(SIGABRT, [](int) {
+    void* frames[40];
+    backtrace_symbols_fd(frames, backtrace(frames, 40), 2);
+    signal(SIGABRT, SIG_DFL);
+    raise(SIGABRT);
+  });
   const TempFolder folder;
   const std::string mount_point = folder / "disk";
   fs::create_directory(mount_point);
@@ -425,7 +433,9 @@ TEST_CASE("persist child: full disk" * doctest::skip()) {
   CHECK(sink.wait_failing(2));
   CHECK(sink.last_error().find("No space") != std::string::npos);
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  CHECK(sink.failing() == 2);
+  // Opening again frees the space of a log: some rows may have gone through, and the rest failed
+  // once more.
+  CHECK(sink.failing() >= 2);
   fs::remove(mount_point + "/filler");
   CHECK(sink.wait_persisted(0, seq));
   CHECK(sink.wait_recovered(2));

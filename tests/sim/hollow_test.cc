@@ -34,9 +34,11 @@ class ThreeNodes {
     }
     auto ring = Ring::build(std::move(infos), 3);
     ring_ = std::make_shared<const Ring>(std::move(*ring));
+    SimNode::Options options;
+    options.threads = {1, 1, 1};
     for (std::size_t i = 0; i < 3; ++i) {
       nodes.push_back(std::make_unique<SimNode>(
-          world, network, ring_, i, SimNode::Options{}, nullptr,
+          world, network, ring_, i, options, nullptr,
           [this](std::uint64_t, std::string&& reply) { replies_.push_back(std::move(reply)); }));
       nodes.back()->start();
     }

@@ -44,7 +44,8 @@ struct Stream::Callbacks {
 
   static void read(uv_stream_t* h, ssize_t n, const uv_buf_t*) noexcept {
     Stream* const stream = owner(h);
-    if (!stream || n == 0) return;
+    if (!stream) return;
+    if (n == 0) return stream->on_nothing_read();
     if (n > 0) return stream->on_read(static_cast<std::size_t>(n));
     stream->read_stop();
     if (n == UV_ENOBUFS) return;

@@ -59,6 +59,8 @@ class Stream {
   // Where the next bytes go, valid until on_read. Empty: no room; reading stops until read_start().
   virtual std::span<char> read_buffer() = 0;
   virtual void on_read(std::size_t n) = 0;
+  // A buffer was asked for, and nothing came into it.
+  virtual void on_nothing_read() {}
   virtual void on_eof() = 0;
   virtual void on_error(const std::string& why) = 0;
 

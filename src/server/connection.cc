@@ -195,6 +195,11 @@ void Connection::on_read(std::size_t n) {
   }
 }
 
+// The room made for it goes: what lies behind the bytes that came would be taken for more of them.
+void Connection::on_nothing_read() {
+  if (reading_own_) buffer_.resize(reading_at_);
+}
+
 void Connection::turn_over() {
   parser_.reset_scratch();
   if (buffer_used_ == 0) return;

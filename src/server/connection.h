@@ -96,6 +96,7 @@ class Connection final : public Stream {
  protected:
   std::span<char> read_buffer() override;
   void on_read(std::size_t n) override;
+  void on_nothing_read() override;
   void on_eof() override;
   void on_error(const std::string& why) override;
 

@@ -19,7 +19,7 @@ TEST_CASE("sim: whole rings under faults keep their promises") {
 TEST_CASE("sim: a seed is a run, byte for byte, and another seed is another") {
   gyre::log_level(gyre::LogLevel::warning);
   const gyre::sim::RunOptions options{.loud = false, .seconds = 3};
-  for (const std::uint64_t seed : {11, 12}) {
+  for (const std::uint64_t seed : {std::uint64_t{11}, std::uint64_t{12}}) {
     const auto first = gyre::sim::run_seed(seed, options);
     const auto again = gyre::sim::run_seed(seed, options);
     CHECK(first.hash == again.hash);

@@ -148,6 +148,7 @@ void merge_collection(Merging& m, const Effect& e) {
     reshape(m, e.key, sizeof c, m.type, Node::boxed, m.floor);
     std::memcpy(m.node->value_data(), &c, sizeof c);
   }
+  Version newest = std::max(m.node->version, m.floor);
   if (c->floor < m.floor) {
     c->floor = m.floor;
     // An element may lose its base and keep sums: its row changes, too.
@@ -155,8 +156,13 @@ void merge_collection(Merging& m, const Effect& e) {
       m.result.removed.emplace_back(id);
       if (!still_there) ++m.gone;
     });
+    // What fell may have been newer than the floor: sums fall by the version that began them.
+    newest = m.floor;
+    c->for_each([&](const ElementView& element) {
+      newest = std::max(newest, element.cell.newest());
+      return true;
+    });
   }
-  Version newest = std::max(m.node->version, m.floor);
   for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
     const Change& change = e.changes[i];
     if (claim(change) <= m.floor) {

@@ -59,18 +59,26 @@ Node* purge_record(Node* n, DbIndex db, Version upto, Slabs& slabs, PurgeResult&
   if (n->has(Node::boxed)) {
     Collection* c = collection_of(*n);
     if (may_hold_dead(*n)) {
+      // The newest of what is left, as a node says that reads the record from its rows: bases of
+      // commands are compared with it.
+      Version newest = c->floor;
       c->for_each([&](const ElementView& e) {
         if (dead_below(e.cell, upto)) {
           result.digest_delta -= cell_digest(seed, e.id, e.cell);
           result.removed.emplace_back(e.id);
+        } else {
+          newest = std::max(newest, e.cell.newest());
         }
         return true;
       });
       for (const std::string& id : result.removed) {
         c->drop_tombstone(id);
         Cell left;
-        if (c->find(id, left)) result.digest_delta += cell_digest(seed, id, left);
+        if (!c->find(id, left)) continue;
+        result.digest_delta += cell_digest(seed, id, left);
+        newest = std::max(newest, left.newest());
       }
+      n->version = newest;
     }
     if (!header && (c->live() > 0 || c->tombstones() > 0)) return n;
   }

@@ -1,6 +1,7 @@
 #include "sync/merkle.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/hash.h"
 #include "base/probe.h"
@@ -72,7 +73,9 @@ MerkleSync::MerkleSync(const SyncOptions& options, std::size_t nodes, KeySpace& 
       host_(host),
       next_id_(first_id),
       pairs_(nodes),
-      busy_(space.slot_count()) {}
+      busy_(space.slot_count()) {
+  for (Pair& p : pairs_) p.patience_ms = options_.timeout_ms;
+}
 
 std::vector<std::uint64_t> MerkleSync::start(NodeIndex peer, const std::vector<Slot>& slots,
                                              Purpose purpose, Version round, bool first_look) {
@@ -114,9 +117,16 @@ void MerkleSync::adopt(Slot slot, Version repaired) {
 MerkleSync::Comparison* MerkleSync::answered(NodeIndex from, std::uint64_t id) {
   const auto at = comparisons_.find(id);
   if (at == comparisons_.end() || at->second.peer != from || !at->second.waiting) return nullptr;
+  less_patience(pairs_[from.value], at->second.at);
   at->second.at = clock_.steady_ms();
   at->second.waiting = false;
   return &at->second;
+}
+
+// An answer that came in much less than what is allowed: the next one is waited for less long.
+void MerkleSync::less_patience(Pair& p, SteadyMs asked_at) {
+  if (4 * (clock_.steady_ms() - asked_at) < p.patience_ms)
+    p.patience_ms = std::max(options_.timeout_ms, p.patience_ms / 2);
 }
 
 // ---- slots
@@ -544,12 +554,18 @@ void MerkleSync::peer_down(NodeIndex peer) {
 void MerkleSync::tick() {
   const SteadyMs now = clock_.steady_ms();
   std::vector<std::uint64_t> old, held;
+  std::set<std::uint16_t> slow;
   for (const auto& [id, c] : comparisons_) {
-    if (now - c.at > options_.timeout_ms) {
+    if (c.waiting && now - c.at > pairs_[c.peer.value].patience_ms) {
       old.push_back(id);
+      slow.insert(c.peer.value);
     } else if (!c.waiting && now >= c.resume_at) {
       held.push_back(id);
     }
+  }
+  for (const std::uint16_t peer : slow) {
+    std::int64_t& patience = pairs_[peer].patience_ms;
+    patience = std::min(2 * patience, options_.slow_timeout_ms);
   }
   for (const std::uint64_t id : old) end(id, true);
   for (const std::uint64_t id : held) advance(id);
@@ -587,7 +603,8 @@ void MerkleSync::background(NodeIndex peer) {
     return ask_ranges(peer, ranges);
   }
   if (!p.questions.empty()) {
-    if (now - p.asked_at <= options_.timeout_ms) return;
+    if (now - p.asked_at <= p.patience_ms) return;
+    p.patience_ms = std::min(2 * p.patience_ms, options_.slow_timeout_ms);
     p.questions.clear();
     p.progress.running = false;
     return;
@@ -651,8 +668,10 @@ void MerkleSync::on_compare_ranges(NodeIndex from, const CompareRanges& m) {
 }
 
 void MerkleSync::on_compare_ranges_answer(NodeIndex from, const CompareRangesAnswer& m) {
-  auto node = pairs_[from.value].questions.extract(m.id);
+  Pair& p = pairs_[from.value];
+  auto node = p.questions.extract(m.id);
   if (node.empty()) return;
+  less_patience(p, p.asked_at);
   const std::vector<CompareRanges::Range>& asked = node.mapped();
   std::vector<CompareRanges::Range> smaller;
   std::vector<Slot> slots;

@@ -73,7 +73,8 @@ struct SyncOptions {
   std::int64_t max_skew_ms = 500;
   std::int64_t interval_ms = 5000;  // between background comparisons of a pair; 0: none
   std::int64_t young_ms = 2000;     // what is younger is left out
-  std::int64_t timeout_ms = 10'000;
+  // An answer lost with its link is waited for so long; doubled for a peer that is only slow.
+  std::int64_t timeout_ms = 2000, slow_timeout_ms = 16'000;
   std::size_t rate_bytes = std::size_t{32} << 20;  // a second, of what healing pushes; 0: no bound
 };
 
@@ -152,6 +153,7 @@ class MerkleSync {
   };
   struct Pair {
     SteadyMs next_at = 0, again_at = 0, asked_at = 0;
+    std::int64_t patience_ms = 0;  // how long an answer is waited for
     std::map<std::uint64_t, std::vector<CompareRanges::Range>> questions;  // out
     std::vector<Slot> again;  // differed at the first look
     SyncProgress progress;
@@ -193,6 +195,7 @@ class MerkleSync {
   std::uint64_t range_sum(std::uint16_t first, std::uint16_t count, NodeIndex peer) const;
   void ask_ranges(NodeIndex peer, const std::vector<CompareRanges::Range>& ranges);
   void background(NodeIndex peer);
+  void less_patience(Pair& p, SteadyMs asked_at);
 
   const SyncOptions options_;
   KeySpace& space_;

@@ -269,6 +269,24 @@ std::string Cluster::check_digest(SimNode& n, Slot slot) const {
          " has digests that are not the sums of its records";
 }
 
+std::string text_of(const std::string& encoded) {
+  Effect e;
+  Reader in(encoded);
+  if (!decode_effect(in, e)) return "not an effect";
+  const auto version = [](Version v) {
+    return v ? std::to_string(v.ms()) + "@" + std::to_string(v.node()) : "0";
+  };
+  std::string out = "type " + std::to_string(static_cast<int>(e.type)) + " newest " +
+                    version(e.version) + " floor " + version(e.floor) + " expires " +
+                    std::to_string(e.expiry.at_ms) + " by " + version(e.expiry.version) +
+                    (e.expired ? " expired" : "") + (e.whole ? " whole" : "");
+  for (const Change& c : e.changes) {
+    out += " [" + std::string(c.id) + (c.tombstone ? " dead " : " ") + version(c.version) +
+           (c.sum ? " sum " + version(c.sum) : "") + " " + std::string(c.payload) + "]";
+  }
+  return out;
+}
+
 // Contents against contents: equal digests must mean equal bytes.
 void Cluster::check_contents() {
   std::map<std::string, std::pair<std::string, std::string>> contents;  // bytes, and whose
@@ -291,7 +309,8 @@ void Cluster::check_contents() {
           const auto [at, first] = contents.emplace(name, std::pair(bytes, n->name()));
           if (!first && at->second.first != bytes) {
             world_.violation(std::string(record->key()),
-                             "differs in content at " + at->second.second + " and " + n->name());
+                             "differs in content at " + at->second.second + " and " + n->name() +
+                                 ": " + text_of(at->second.first) + " | " + text_of(bytes));
           }
           return true;
         });

@@ -38,9 +38,11 @@ struct Side {
     if (const Version t = space.agreement(slot).repaired; t && !strip_known(e, t)) return nullptr;
     return &space.merge(slot, key_hash(e.key), e);
   }
-  std::string content() const {
-    return content_of(space.find(slot, db, RandomEffects::key, key_hash(RandomEffects::key)));
+  const Node* record() const {
+    return space.find(slot, db, RandomEffects::key, key_hash(RandomEffects::key));
   }
+  std::string content() const { return content_of(record()); }
+  Version newest() const { return record() ? record_newest(*record()) : Version{}; }
   // What the rows written so far say, read back by another one.
   void keep_rows() {
     space.rows().for_each([&](const StoreBatch::Record& r) {
@@ -133,6 +135,8 @@ TEST_CASE("purging: whenever replicas purge, they end equal") {
     for (const auto& [key, value] : a.disk) REQUIRE(reader.row(key, value));
     reader.finish();
     REQUIRE(again.content() == a.content());
+    REQUIRE(again.newest() == a.newest());
+    REQUIRE(b.newest() == a.newest());
     REQUIRE(again.space.agreement(a.slot).repaired == a.space.agreement(a.slot).repaired);
   }
 }

@@ -141,7 +141,7 @@ bool Engine::blind(const CommandView& c) {
 
 Ran Engine::run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate) {
   const std::span<const CommandView> one(&command, 1);
-  if (alone_) return execute(one, job, out, gate, true);
+  if (alone_) return execute(one, job, out, gate, false);
   const NodeIndex acting = acting_node(job.slot);
   if (acting == options_.self) return act(one, job, out, gate);
   route(request_of(one, job));
@@ -184,7 +184,7 @@ void Engine::act_request(Request&& request) {
           .watches = request.watches};
   std::string out;
   std::uint64_t gate = 0;
-  const Ran ran = alone_ ? execute(views, job, out, gate, true) : act(views, job, out, gate);
+  const Ran ran = alone_ ? execute(views, job, out, gate, false) : act(views, job, out, gate);
   switch (ran) {
     case Ran::done:
       deliver(request.ticket, std::move(out));
@@ -268,7 +268,7 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
     start_gather(request_of(commands, job), job.levels.read.of(n_), false);
     return Ran::pending;
   }
-  return execute(commands, job, out, gate, sure);
+  return execute(commands, job, out, gate, false);
 }
 
 // ---- running
@@ -301,7 +301,7 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
 }
 
 Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
-                    std::uint64_t& gate, bool) {
+                    std::uint64_t& gate, bool confirmed) {
   const std::uint64_t floor_of_turn = space_.clock().peek(clock_.wall_ms()).bits;
   if (alone_) {
     const std::size_t rows_before = options_.persist ? space_.rows().count() : 0;
@@ -338,7 +338,7 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
   }
   GYRE_ASSERT(turn.made.size() == made_before);
   std::uint64_t wait_for = 0;
-  if (!reads_unsettled(commands, wait_for)) return Ran::done;
+  if (confirmed || !reads_unsettled(commands, wait_for)) return Ran::done;
   // Nobody sees what a failure could take back: the reader joins the turn whose write it saw.
   Turn* of = find_turn(wait_for);
   if (!of) return Ran::done;
@@ -487,7 +487,7 @@ void Engine::peer_down(NodeIndex peer) {
   for (auto& [id, g] : gathers_) {
     for (auto& a : g.asked) {
       if (a.peer == peer && a.left > 0) {
-        a.bad = true;
+        a.bad = a.lost = true;
         a.left = 0;
         ids.push_back(id);
       }

@@ -274,7 +274,7 @@ class Engine final : private SyncHost {
   Ran act(std::span<const CommandView> commands, const Job& job, std::string& out,
           std::uint64_t& gate);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
-              std::uint64_t& gate, bool sure_now);
+              std::uint64_t& gate, bool confirmed);
   void run_commands(std::span<const CommandView> commands, const Job& job, std::string& out,
                     EffectSink* sink);
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
@@ -415,8 +415,10 @@ class Engine final : private SyncHost {
     int need = 1, have = 0;
     struct Asked {
       NodeIndex peer{};
-      int left = 0;      // answers still out
-      bool bad = false;  // one of them was 'unknown', or the link broke
+      int left = 0;       // answers still out; then repairs
+      bool bad = false;   // one of them was 'unknown', or the link broke
+      bool lost = false;  // the link broke
+      bool holds = false; // what was merged, in all keys
     };
     std::vector<Asked> asked;
     SteadyMs at = 0;
@@ -427,14 +429,23 @@ class Engine final : private SyncHost {
       std::string key;
     };
     std::vector<Repairable> differ;
+    // A read above ONE is answered when so many replicas hold what it reads: nobody after it may
+    // read less. `slot_digest` is of the state that was asked about, then of what is confirmed.
+    bool confirming = false;
+    std::uint64_t slot_digest = 0;
+    int tries = 0;
   };
   // Starts merging the request's keys from other replicas; answers when that cannot reach enough.
-  void start_gather(Request&& request, int need, bool unsure);
+  void start_gather(Request&& request, int need, bool unsure, int tries = 0);
   void on_fetch(NodeIndex from, const Fetch& m);
   void on_fetch_answer(NodeIndex from, const FetchAnswer& m);
   void gather_step(std::uint64_t id);
+  void confirm_read(std::uint64_t id);
+  void confirm_step(std::uint64_t id);
+  bool on_read_repaired(NodeIndex from, std::uint64_t id);
   void finish_gather(std::uint64_t id, bool enough);
-  void send_repair(NodeIndex peer, Slot slot, DbIndex db, std::string_view key);
+  // False: there is nothing to send. An id of zero: nobody waits for the answer.
+  bool send_repair(NodeIndex peer, Slot slot, Repair& m, std::uint64_t id);
   void drain(Slot slot);
 
   // ---- compare.cc

@@ -2,7 +2,8 @@
 //
 // Happy path: start_gather() asks every replica that is up for each key -> answers are merged ->
 // enough replicas have answered all keys -> the command runs; what differed is sent back with its
-// original versions. Too few can be reached: at R = ONE a read answers from what is there; a write
+// original versions. A read at a level above ONE runs when so many hold what was merged: what it
+// tells, no later read at a quorum may miss. Too few can be reached: at R = ONE a read answers from what is there; a write
 // whose effect depends on what it reads answers -NOQUORUM, unless its level is ONE; a read at a
 // higher level answers -NOQUORUM.
 
@@ -26,13 +27,15 @@ void for_each_key_of(const Request& r, F&& f) {
 
 }  // namespace
 
-void Engine::start_gather(Request&& request, int need, bool unsure) {
+void Engine::start_gather(Request&& request, int need, bool unsure, int tries) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
   busy_.emplace(request.slot.value, std::deque<Request>());
   Gather g;
   g.need = need;
   g.unsure = unsure;
   g.at = clock_.steady_ms();
+  g.slot_digest = space_.slot_digest(request.slot);
+  g.tries = tries;
   // Its own copy counts when it is known to hold what it acknowledged.
   g.have = state(request.slot).known ? 1 : 0;
   std::vector<Fetch> fetches;
@@ -90,7 +93,7 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
 
 void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   const auto at = gathers_.find(m.id);
-  if (at == gathers_.end()) return;
+  if (at == gathers_.end() || at->second.confirming) return;
   Gather& g = at->second;
   const auto asked = std::find_if(g.asked.begin(), g.asked.end(),
                                   [from](const auto& a) { return a.peer == from; });
@@ -113,6 +116,7 @@ void Engine::gather_step(std::uint64_t id) {
   const auto at = gathers_.find(id);
   if (at == gathers_.end()) return;
   Gather& g = at->second;
+  if (g.confirming) return confirm_step(id);
   int have = g.have, possible = 0;
   for (const auto& a : g.asked) {
     have += a.left == 0 && !a.bad;
@@ -124,15 +128,88 @@ void Engine::gather_step(std::uint64_t id) {
       static_cast<int>(g.asked.size()) == n_ - 1 &&
       std::none_of(g.asked.begin(), g.asked.end(),
                    [this](const auto& a) { return !peers_[a.peer.value].view.up; });
-  if (have >= g.need || all) return finish_gather(id, true);
+  if (have >= g.need || all) {
+    const Request& r = g.request;
+    if (!(r.flags() & flag::write) && r.levels.read.of(n_) > 1) return confirm_read(id);
+    return finish_gather(id, true);
+  }
   if (have + possible < g.need) finish_gather(id, false);
+}
+
+// Who lacks some of what was merged gets it, and says when it has it.
+void Engine::confirm_read(std::uint64_t id) {
+  Gather& g = gathers_.at(id);
+  const Slot slot = g.request.slot;
+  // 'Same' was said of the state before the merge.
+  const bool moved = space_.slot_digest(slot) != g.slot_digest;
+  g.confirming = true;
+  g.slot_digest = space_.slot_digest(slot);
+  for (auto& a : g.asked) {
+    if (a.lost || a.left > 0) {
+      a.left = 0;
+      continue;
+    }
+    Repair m;
+    std::string bytes;
+    if (moved) {
+      for_each_key_of(g.request, [&](DbIndex db, std::string_view key) {
+        put_record(bytes, m.count, slot, db, key, {});
+      });
+    } else {
+      for (const auto& d : g.differ) {
+        if (d.peer == a.peer) put_record(bytes, m.count, slot, d.db, d.key, {});
+      }
+    }
+    m.effects = bytes;
+    a.left = send_repair(a.peer, slot, m, id);
+    a.holds = a.left == 0;
+  }
+  g.differ.clear();
+  confirm_step(id);
+}
+
+void Engine::confirm_step(std::uint64_t id) {
+  Gather& g = gathers_.at(id);
+  int holders = 1, possible = 0;
+  for (const auto& a : g.asked) {
+    holders += a.holds;
+    possible += a.left > 0 && !a.lost;
+  }
+  const int need = g.request.levels.read.of(n_);
+  if (holders + possible < need) return finish_gather(id, false);
+  if (holders < need) return;
+  if (space_.slot_digest(g.request.slot) == g.slot_digest) return finish_gather(id, true);
+  // Meanwhile another replica's state came in.
+  constexpr int tries_max = 3;
+  if (g.tries == tries_max) return finish_gather(id, false);
+  auto node = gathers_.extract(id);
+  start_gather(std::move(node.mapped().request), node.mapped().need, node.mapped().unsure,
+               node.mapped().tries + 1);
+}
+
+bool Engine::on_read_repaired(NodeIndex from, std::uint64_t id) {
+  const auto at = gathers_.find(id);
+  if (at == gathers_.end()) return false;
+  for (auto& a : at->second.asked) {
+    if (a.peer != from || a.left == 0) continue;
+    a.holds = --a.left == 0;
+    confirm_step(id);
+    break;
+  }
+  return true;
 }
 
 void Engine::finish_gather(std::uint64_t id, bool enough) {
   auto node = gathers_.extract(id);
   if (node.empty()) return;
   Gather& g = node.mapped();
-  for (const auto& d : g.differ) send_repair(d.peer, g.request.slot, d.db, d.key);
+  for (const auto& d : g.differ) {
+    Repair m;
+    std::string bytes;
+    put_record(bytes, m.count, g.request.slot, d.db, d.key, {});
+    m.effects = bytes;
+    send_repair(d.peer, g.request.slot, m, 0);
+  }
   const Slot slot = g.request.slot;
   const std::uint32_t flags = g.request.flags();
   const bool writes = (flags & flag::write) != 0;
@@ -169,7 +246,9 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
     deliver_late(job.ticket);
     return drain(slot);
   }
-  if (execute(views, job, out, gate, enough) == Ran::done) deliver(job.ticket, std::move(out));
+  // What a confirmed read finds has reached its level, whatever became of its turn.
+  const bool confirmed = enough && g.confirming;
+  if (execute(views, job, out, gate, confirmed) == Ran::done) deliver(job.ticket, std::move(out));
   drain(slot);
 }
 
@@ -191,15 +270,12 @@ void Engine::drain(Slot slot) {
   }
 }
 
-void Engine::send_repair(NodeIndex peer, Slot slot, DbIndex db, std::string_view key) {
-  Repair m;
-  m.id = 0;  // nobody waits for it
+bool Engine::send_repair(NodeIndex peer, Slot slot, Repair& m, std::uint64_t id) {
+  if (m.count == 0) return false;
+  m.id = id;
   m.from_shard = options_.shard.value;
-  std::string bytes;
-  put_record(bytes, m.count, slot, db, key, {});
-  if (m.count == 0) return;
-  m.effects = bytes;
   send(peer, shard_at(peer, slot), m);
+  return true;
 }
 
 }  // namespace gyre

@@ -86,7 +86,7 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
 }
 
 void Engine::on_repair_ack(NodeIndex from, const RepairAck& m) {
-  if (sync_.on_push_ack(from, m.id)) return;
+  if (sync_.on_push_ack(from, m.id) || on_read_repaired(from, m.id)) return;
   Peer& p = peers_[from.value];
   if (!p.repairing || p.repair_id != m.id) return;
   for (const auto& [name, hint] : p.repair_names) {

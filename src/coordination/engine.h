@@ -307,6 +307,11 @@ class Engine final : private SyncHost {
     std::uint32_t operation = none;
   };
   static constexpr std::uint32_t none = 0xffffffffu;
+  // A conditional command that failed for what another node holds: until the end of the turn.
+  struct Overtaken {
+    Slot slot{};
+    std::string failed, theirs;  // effects
+  };
   struct PeerPart {
     enum class State : std::uint8_t { nothing, sent, acked, failed } state = State::nothing;
     std::uint64_t parts_left = 0;  // bit per thread of the peer that has not acked its part
@@ -360,6 +365,9 @@ class Engine final : private SyncHost {
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
   void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
   void restamp(Turn& turn, std::uint32_t effect_index, const Effect& original);
+  void fail_overtaken(const Effect& theirs, Slot slot);
+  void put_back_overtaken();
+  void put_back(Slot slot, const Effect& failed, const Effect& theirs);
   // What becomes of parts of an effect that lie at or below T.
   enum class Below : std::uint8_t {
     dropped,  // known here, or purged
@@ -532,6 +540,7 @@ class Engine final : private SyncHost {
   std::deque<std::pair<std::uint64_t, std::uint64_t>>
       undurable_;           // (turn, first version), one node
   std::deque<Turn> turns_;  // the open one last
+  std::vector<Overtaken> overtaken_;
   std::size_t outstanding_bytes_ = 0;
 
   std::uint64_t next_id_;  // begins anywhere, for the same reason

@@ -4,8 +4,7 @@
 // and one message to each replica -> persisted() and acks come back -> an operation whose level is
 // reached is answered. Failures: a replica is away (or its link breaks before the ack): its part of
 // the turn becomes hints; an operation that can no longer reach its level, or not in time, answers
-// -NOQUORUM; a replica holds something newer: it is merged, and what still carries the turn's
-// version is stamped again above it.
+// -NOQUORUM; a replica holds something newer: acks.cc.
 
 #include <algorithm>
 
@@ -41,6 +40,7 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
 }
 
 void Engine::end_turn() {
+  if (!overtaken_.empty()) put_back_overtaken();
   const bool has_turn = !turns_.empty() && !turns_.back().flushed && !turns_.back().empty();
   const bool has_rows = space_.rows().count() > 0;
   if (!has_turn && !has_rows) return;
@@ -310,6 +310,11 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
     return true;
   }
   result = &space_.merge(slot, key_hash(effect.key), effect);
+  // What was there is a write of this node that may still wait for its acks.
+  if (!turns_.empty() && result->newest_before.node() == options_.self.value &&
+      result->newest_before >= turns_.front().first) {
+    fail_overtaken(effect, slot);
+  }
   return true;
 }
 
@@ -435,163 +440,6 @@ void Engine::send_acks(Turn& turn) {
     send(w.peer, w.shard, m);
   }
   turn.acks.clear();
-}
-
-// ---- acks at the acting node
-
-void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
-  Turn* turn = find_turn((m.turn >> 8) - turn_base_);
-  if (!turn || turn->peers.empty()) return;
-  PeerPart& part = turn->peers[from.value];
-  // The same part again says nothing of the others.
-  const std::uint64_t bit = std::uint64_t{1} << (m.turn & 63);
-  if (part.state != PeerPart::State::sent || !(part.parts_left & bit)) return;
-  const std::uint64_t number = turn->number;
-  for (const Newer& newer : m.newer)
-    on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer);
-  turn = find_turn(number);  // restamping opens a turn, which may move the others
-  PeerPart& acked = turn->peers[from.value];
-  if ((acked.parts_left &= ~bit) == 0) acked.state = PeerPart::State::acked;
-  settle(*turn);
-  drop_settled();
-}
-
-void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer) {
-  // The index counts the effects that went to this thread of this peer.
-  std::uint32_t index = newer.index, found = none;
-  for (std::uint32_t i = 0; i < turn.made.size(); ++i) {
-    if (replica_index(turn.made[i].slot, from) < 0 || shard_at(from, turn.made[i].slot) != shard)
-      continue;
-    if (index-- == 0) {
-      found = i;
-      break;
-    }
-  }
-  if (found == none) return;
-  const MadeEffect made = turn.made[found];
-  Effect theirs;
-  Reader in(newer.record);
-  const std::string own_bytes = turn.effects.substr(made.at, made.size);
-  Effect original;
-  Reader own(own_bytes);
-  GYRE_ASSERT(decode_effect(own, original));
-  if (!decode_effect(in, theirs) || theirs.key != original.key || theirs.db != original.db) return;
-  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
-  drop_covered(turn, found, original);
-  const ApplyResult* r = nullptr;
-  if (!merge_from_peer(theirs, r)) return;
-  if (newer.too_old.ms() <= clock_.wall_ms() + options_.max_skew_ms)
-    space_.clock().see(newer.too_old);
-  if (!op) return;  // a flush
-  // Its client has its answer: what the replica holds may be a later write, so it wins if it is
-  // newer.
-  const bool moved =
-      op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
-  if (op->done && !moved) return;
-  if (!op->done && newer.base_moved && (op->flags & flag::conditional)) return fail(*op);
-  // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
-  // again would bring the element back (simulator, seed 332).
-  if (original.type == TypeId::list) {
-    const Slot slot = turn.made[found].slot;
-    const Node* record = space_.find(slot, original.db, original.key, key_hash(original.key));
-    std::erase_if(original.changes, [&](const Change& c) {
-      Cell cell;
-      return !c.tombstone && record && stored_type(*record) == TypeId::list &&
-             collection_of(*record)->find(c.id, cell) && cell.tombstone && cell.version > c.version;
-    });
-  }
-  // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
-  // the one to an earlier effect may have brought it.
-  if (!newer.base_moved && !newer.too_old && theirs.newest() <= original.version) return;
-  const bool deletes = original.floor == original.version && original.version;
-  if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
-  restamp(turn, found, original);
-}
-
-// Leaves of an effect what no later write of this node covers. The record does not tell: what
-// another node wrote may have been merged over several of them meanwhile. No turn behind this one
-// has been dropped.
-void Engine::drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const {
-  std::erase_if(effect.changes, [&](const Change& c) { return c.version != effect.version; });
-  const Version version = effect.version;
-  Effect later;
-  for (const Turn& t : turns_) {
-    if (t.number < turn.number) continue;
-    for (std::uint32_t i = &t == &turn ? effect_index + 1 : 0; i < t.made.size(); ++i) {
-      if (t.made[i].slot != turn.made[effect_index].slot) continue;
-      Reader in(std::string_view(t.effects).substr(t.made[i].at, t.made[i].size));
-      GYRE_ASSERT(decode_effect(in, later));
-      if (later.slot_floor || later.key != effect.key || later.db != effect.db) continue;
-      // A floor stamped again would take along what was written above it since.
-      if (effect.floor >= version.before()) effect.floor = {};
-      if (later.floor >= version || later.expiry.version > version) effect.expiry = {};
-      std::erase_if(effect.changes, [&](const Change& c) {
-        return later.floor >= version ||
-               std::any_of(later.changes.begin(), later.changes.end(), [&](const Change& l) {
-                 return l.id == c.id && l.version > c.version && (!l.sum || l.sum == c.sum);
-               });
-      });
-    }
-  }
-}
-
-void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& original) {
-  const MadeEffect made = turn.made[effect_index];
-  const Node* record = space_.find(made.slot, original.db, original.key, key_hash(original.key));
-  const Version merged = record ? record_newest(*record) : Version{};
-  const Version version = space_.clock().stamp(clock_.wall_ms());
-  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
-  if (op && !op->done &&
-      (op->restamps >= restamps_max || (op->ceiling && version.ms() > op->ceiling)))
-    return fail(*op);
-  const Version floor_now = record ? record_floor(*record) : Version{};
-  Effect again;
-  again.db = original.db;
-  again.key = original.key;
-  again.type = original.type;
-  again.version = version;
-  again.has_base = original.has_base;
-  again.base = merged;
-  again.floor = floor_now;
-  if (original.floor == original.version && original.version) again.floor = version;
-  if (original.floor == original.version.before() && original.version)
-    again.floor = version.before();
-  if (original.expiry.version == original.version) again.expiry = {original.expiry.at_ms, version};
-  for (Change c : original.changes) {
-    if (c.version != original.version) continue;
-    if (c.sum) {
-      // A sum's id is its name: it changes only when the old one is dead everywhere.
-      Cell cell;
-      bool there = false;
-      if (record && stored_type(*record) == TypeId::string)
-        cell = string_cell(*record), there = true;
-      if (record && record->has(Node::boxed)) there = collection_of(*record)->find(c.id, cell);
-      const Version dead = std::max(there ? cell.version : Version{}, floor_now);
-      if (c.sum <= dead) c.sum = version;
-    }
-    c.version = version;
-    again.changes.push_back(c);
-  }
-  metrics_.newer_restamped.add();
-  GYRE_PROBE(restamped);
-  space_.merge(made.slot, key_hash(original.key), again);
-  Operation moved;
-  bool moves = op && !op->done;
-  if (moves) {
-    moved = std::move(*op);
-    ++moved.restamps;
-    op->done = true;
-  }
-  Turn& now = open_turn();
-  if (!now.first) now.first = version;
-  const auto index = static_cast<std::uint32_t>(now.operations.size());
-  if (moves) {
-    op->moved_to = now.number;
-    op->moved_index = index;
-  }
-  record_effect(made.slot, again, op ? op->moved_index : none);
-  now.last = std::max(now.last, space_.clock().peek(0));
-  if (moves) now.operations.push_back(std::move(moved));
 }
 
 }  // namespace gyre

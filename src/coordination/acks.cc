@@ -1,0 +1,287 @@
+// What acks bring: NEWER, stamping again, and the failure of what built on something that moved.
+//
+// Happy path: the part of a turn that a peer had counts as acked -> settle(). A replica that holds
+// something newer says so: it is merged here, and what still carries the turn's version is stamped
+// again above it. A conditional command whose base has moved fails, whether a replica says so or
+// what moved it arrives here first; what it had put over the other's state is taken back.
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/probe.h"
+#include "coordination/engine.h"
+#include "ring/slot.h"
+
+namespace gyre {
+namespace {
+
+// Whether something that another node stamped lies above the version.
+bool others_above(const Effect& e, Version base, NodeIndex self) {
+  const auto above = [&](Version v) { return v > base && v.node() != self.value; };
+  if (e.expired ? above(e.version) : above(e.expiry.version)) return true;
+  bool own_floor = false;  // it lies just below the overwrite that raised it
+  for (const Change& c : e.changes) {
+    if (above(c.version)) return true;
+    own_floor |= c.version.before() == e.floor;
+  }
+  return !own_floor && above(e.floor);
+}
+
+}  // namespace
+
+void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
+  Turn* turn = find_turn((m.turn >> 8) - turn_base_);
+  if (!turn || turn->peers.empty()) return;
+  PeerPart& part = turn->peers[from.value];
+  // The same part again says nothing of the others.
+  const std::uint64_t bit = std::uint64_t{1} << (m.turn & 63);
+  if (part.state != PeerPart::State::sent || !(part.parts_left & bit)) return;
+  const std::uint64_t number = turn->number;
+  for (const Newer& newer : m.newer)
+    on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer);
+  turn = find_turn(number);  // restamping opens a turn, which may move the others
+  PeerPart& acked = turn->peers[from.value];
+  if ((acked.parts_left &= ~bit) == 0) acked.state = PeerPart::State::acked;
+  settle(*turn);
+  drop_settled();
+}
+
+void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer) {
+  // The index counts the effects that went to this thread of this peer.
+  std::uint32_t index = newer.index, found = none;
+  for (std::uint32_t i = 0; i < turn.made.size(); ++i) {
+    if (replica_index(turn.made[i].slot, from) < 0 || shard_at(from, turn.made[i].slot) != shard)
+      continue;
+    if (index-- == 0) {
+      found = i;
+      break;
+    }
+  }
+  if (found == none) return;
+  const MadeEffect made = turn.made[found];
+  Effect theirs;
+  Reader in(newer.record);
+  const std::string own_bytes = turn.effects.substr(made.at, made.size);
+  Effect original;
+  Reader own(own_bytes);
+  GYRE_ASSERT(decode_effect(own, original));
+  if (!decode_effect(in, theirs) || theirs.key != original.key || theirs.db != original.db) return;
+  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  drop_covered(turn, found, original);
+  const ApplyResult* r = nullptr;
+  if (!merge_from_peer(theirs, r)) return;
+  if (newer.too_old.ms() <= clock_.wall_ms() + options_.max_skew_ms)
+    space_.clock().see(newer.too_old);
+  if (!op) return;  // a flush
+  // Its client has its answer: what the replica holds may be a later write, so it wins if it is
+  // newer.
+  const bool moved =
+      op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
+  if (op->done && !moved) return;
+  if (!op->done && newer.base_moved && (op->flags & flag::conditional)) {
+    fail(*op);
+    overtaken_.push_back({made.slot, own_bytes, std::string(newer.record)});
+    return;
+  }
+  // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
+  // again would bring the element back (simulator, seed 332).
+  if (original.type == TypeId::list) {
+    const Slot slot = turn.made[found].slot;
+    const Node* record = space_.find(slot, original.db, original.key, key_hash(original.key));
+    std::erase_if(original.changes, [&](const Change& c) {
+      Cell cell;
+      return !c.tombstone && record && stored_type(*record) == TypeId::list &&
+             collection_of(*record)->find(c.id, cell) && cell.tombstone && cell.version > c.version;
+    });
+  }
+  // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
+  // the one to an earlier effect may have brought it.
+  if (!newer.base_moved && !newer.too_old && theirs.newest() <= original.version) return;
+  const bool deletes = original.floor == original.version && original.version;
+  if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
+  restamp(turn, found, original);
+}
+
+// Leaves of an effect what no later write of this node covers. The record does not tell: what
+// another node wrote may have been merged over several of them meanwhile. No turn behind this one
+// has been dropped.
+void Engine::drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const {
+  std::erase_if(effect.changes, [&](const Change& c) { return c.version != effect.version; });
+  const Version version = effect.version;
+  Effect later;
+  for (const Turn& t : turns_) {
+    if (t.number < turn.number) continue;
+    for (std::uint32_t i = &t == &turn ? effect_index + 1 : 0; i < t.made.size(); ++i) {
+      if (t.made[i].slot != turn.made[effect_index].slot) continue;
+      Reader in(std::string_view(t.effects).substr(t.made[i].at, t.made[i].size));
+      GYRE_ASSERT(decode_effect(in, later));
+      if (later.slot_floor || later.key != effect.key || later.db != effect.db) continue;
+      // A floor stamped again would take along what was written above it since.
+      if (effect.floor >= version.before()) effect.floor = {};
+      if (later.floor >= version || later.expiry.version > version) effect.expiry = {};
+      std::erase_if(effect.changes, [&](const Change& c) {
+        return later.floor >= version ||
+               std::any_of(later.changes.begin(), later.changes.end(), [&](const Change& l) {
+                 return l.id == c.id && l.version > c.version && (!l.sum || l.sum == c.sum);
+               });
+      });
+    }
+  }
+}
+
+void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& original) {
+  const MadeEffect made = turn.made[effect_index];
+  const Node* record = space_.find(made.slot, original.db, original.key, key_hash(original.key));
+  const Version merged = record ? record_newest(*record) : Version{};
+  const Version version = space_.clock().stamp(clock_.wall_ms());
+  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  if (op && !op->done &&
+      (op->restamps >= restamps_max || (op->ceiling && version.ms() > op->ceiling)))
+    return fail(*op);
+  const Version floor_now = record ? record_floor(*record) : Version{};
+  Effect again;
+  again.db = original.db;
+  again.key = original.key;
+  again.type = original.type;
+  again.version = version;
+  again.has_base = original.has_base;
+  again.base = merged;
+  again.floor = floor_now;
+  if (original.floor == original.version && original.version) again.floor = version;
+  if (original.floor == original.version.before() && original.version)
+    again.floor = version.before();
+  if (original.expiry.version == original.version) again.expiry = {original.expiry.at_ms, version};
+  for (Change c : original.changes) {
+    if (c.version != original.version) continue;
+    if (c.sum) {
+      // A sum's id is its name: it changes only when the old one is dead everywhere.
+      Cell cell;
+      bool there = false;
+      if (record && stored_type(*record) == TypeId::string)
+        cell = string_cell(*record), there = true;
+      if (record && record->has(Node::boxed)) there = collection_of(*record)->find(c.id, cell);
+      const Version dead = std::max(there ? cell.version : Version{}, floor_now);
+      if (c.sum <= dead) c.sum = version;
+    }
+    c.version = version;
+    again.changes.push_back(c);
+  }
+  metrics_.newer_restamped.add();
+  GYRE_PROBE(restamped);
+  space_.merge(made.slot, key_hash(original.key), again);
+  Operation moved;
+  bool moves = op && !op->done;
+  if (moves) {
+    moved = std::move(*op);
+    ++moved.restamps;
+    op->done = true;
+  }
+  Turn& now = open_turn();
+  if (!now.first) now.first = version;
+  const auto index = static_cast<std::uint32_t>(now.operations.size());
+  if (moves) {
+    op->moved_to = now.number;
+    op->moved_index = index;
+  }
+  record_effect(made.slot, again, op ? op->moved_index : none);
+  now.last = std::max(now.last, space_.clock().peek(0));
+  if (moves) now.operations.push_back(std::move(moved));
+}
+
+// A conditional command waits for its acks, and its base has moved: what it answers would be wrong.
+// Replicas cannot always tell: when a later write of this node, which has seen what moved the base,
+// reaches them first, the earlier one looks covered by its own node.
+void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
+  Effect own;
+  for (Turn& t : turns_) {
+    for (std::uint32_t i = 0; i < t.made.size(); ++i) {
+      const MadeEffect made = t.made[i];
+      if (made.slot != slot || made.operation == none) continue;
+      Operation& op = t.operations[made.operation];
+      if (op.done || !(op.flags & flag::conditional)) continue;
+      const std::string bytes = t.effects.substr(made.at, made.size);
+      Reader in(bytes);
+      GYRE_ASSERT(decode_effect(in, own));
+      if (own.slot_floor || own.key != theirs.key || own.db != theirs.db || !own.has_base ||
+          !others_above(theirs, own.base, options_.self)) {
+        continue;
+      }
+      metrics_.base_refused.add();
+      GYRE_PROBE(overtaken);
+      fail(op);
+      std::string other;
+      encode_effect(other, theirs);
+      overtaken_.push_back({slot, bytes, std::move(other)});
+    }
+  }
+}
+
+// Stamps again what another node holds, where a failed command of this node lies above it: its
+// client was told that it failed, and what it covers may have been acknowledged. Only what still
+// stands of `failed`; of `theirs`, which is merged, the elements that it has. Counters stay as they
+// are: their sums are not overwritten.
+void Engine::put_back_overtaken() {
+  for (const Overtaken& o : std::exchange(overtaken_, {})) {
+    Effect failed, theirs;
+    Reader own(o.failed), other(o.theirs);
+    GYRE_ASSERT(decode_effect(own, failed) && decode_effect(other, theirs));
+    put_back(o.slot, failed, theirs);
+  }
+}
+
+void Engine::put_back(Slot slot, const Effect& failed, const Effect& theirs) {
+  const Node* record = space_.find(slot, failed.db, failed.key, key_hash(failed.key));
+  if (!record || theirs.expired) return;
+  Effect again;
+  again.db = failed.db;
+  again.key = failed.key;
+  again.type = theirs.type;
+  again.version = space_.clock().stamp(clock_.wall_ms());
+  again.floor = record_floor(*record);
+  const auto put = [&](const Change& c) {
+    if (c.sum) return false;
+    again.changes.push_back({c.id, again.version, {}, c.tombstone, c.payload});
+    return true;
+  };
+  const bool overwrote = failed.floor >= failed.version.before() && failed.version;
+  if (overwrote) {
+    if (!theirs.whole || record_newest(*record) != failed.version) return;
+    for (const Change& c : theirs.changes) {
+      if (!c.tombstone && !put(c)) return;
+    }
+    again.floor = again.changes.empty() ? again.version : again.version.before();
+    if (again.changes.empty()) again.type = TypeId::none;
+    if (theirs.expiry.at_ms) again.expiry = {theirs.expiry.at_ms, again.version};
+  } else {
+    for (const Change& c : failed.changes) {
+      Cell cell;
+      if (stored_type(*record) == TypeId::string)
+        cell = string_cell(*record);
+      else if (!record->has(Node::boxed) || !collection_of(*record)->find(c.id, cell))
+        continue;
+      if (cell.version != failed.version) continue;  // does not stand
+      const auto at = std::find_if(theirs.changes.begin(), theirs.changes.end(),
+                                   [&](const Change& t) { return t.id == c.id; });
+      if (at != theirs.changes.end()) {
+        put(*at);
+      } else if (theirs.whole) {
+        put({c.id, {}, {}, true, {}});
+      }
+    }
+    if (failed.expiry.version == failed.version && record->has(Node::has_expiry) &&
+        record->expiry().version == failed.version) {
+      again.expiry = {theirs.expiry.at_ms, again.version};
+    }
+    if (again.changes.empty() && !again.expiry.version) return;
+    if (again.changes.empty()) again.type = TypeId::none;
+  }
+  GYRE_PROBE(put_back);
+  space_.merge(slot, key_hash(again.key), again);
+  Turn& now = open_turn();
+  if (!now.first) now.first = again.version;
+  record_effect(slot, again, none);
+  now.last = std::max(now.last, space_.clock().peek(0));
+}
+
+}  // namespace gyre

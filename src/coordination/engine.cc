@@ -494,6 +494,7 @@ void Engine::peer_down(NodeIndex peer) {
     }
   }
   for (const std::uint64_t id : ids) gather_step(id);
+  fail_confirms(peer);
   sync_.peer_down(peer);
   rounds_.peer_down(peer);
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });

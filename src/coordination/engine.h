@@ -206,7 +206,7 @@ class Engine final : private SyncHost {
   KeySpace& space() { return space_; }
   std::size_t operations_waiting() const {
     const bool idle = !turns_.empty() && !turns_.back().flushed && turns_.back().empty();
-    return forwards_.size() + gathers_.size() + turns_.size() - idle;
+    return forwards_.size() + gathers_.size() + confirms_.size() + turns_.size() - idle;
   }
 
  private:
@@ -426,7 +426,7 @@ class Engine final : private SyncHost {
       int left = 0;       // answers still out; then repairs
       bool bad = false;   // one of them was 'unknown', or the link broke
       bool lost = false;  // the link broke
-      bool holds = false; // what was merged, in all keys
+      bool repairing = false;
     };
     std::vector<Asked> asked;
     SteadyMs at = 0;
@@ -437,23 +437,28 @@ class Engine final : private SyncHost {
       std::string key;
     };
     std::vector<Repairable> differ;
-    // A read above ONE is answered when so many replicas hold what it reads: nobody after it may
-    // read less. `slot_digest` is of the state that was asked about, then of what is confirmed.
-    bool confirming = false;
-    std::uint64_t slot_digest = 0;
-    int tries = 0;
+    std::uint64_t slot_digest = 0;  // of the state that was asked about
+  };
+  // A read above ONE that has run: nobody after it may read less.
+  struct Confirming {
+    Ticket ticket;
+    std::string reply;
+    int need = 1, holders = 1;
+    std::vector<NodeIndex> out;  // are being repaired
+    SteadyMs at = 0;
   };
   // Starts merging the request's keys from other replicas; answers when that cannot reach enough.
-  void start_gather(Request&& request, int need, bool unsure, int tries = 0);
+  void start_gather(Request&& request, int need, bool unsure);
   void on_fetch(NodeIndex from, const Fetch& m);
   void on_fetch_answer(NodeIndex from, const FetchAnswer& m);
   void gather_step(std::uint64_t id);
-  void confirm_read(std::uint64_t id);
+  void finish_gather(std::uint64_t id, bool enough);
+  int repair_differing(Gather& g, std::uint64_t id);
+  void confirm_read(Gather&& g, std::string&& reply);
   void confirm_step(std::uint64_t id);
   bool on_read_repaired(NodeIndex from, std::uint64_t id);
-  void finish_gather(std::uint64_t id, bool enough);
-  // False: there is nothing to send. An id of zero: nobody waits for the answer.
-  bool send_repair(NodeIndex peer, Slot slot, Repair& m, std::uint64_t id);
+  void fail_confirms(NodeIndex peer);
+  void time_out_confirms(SteadyMs now);
   void drain(Slot slot);
 
   // ---- compare.cc
@@ -551,6 +556,7 @@ class Engine final : private SyncHost {
   };
   std::unordered_map<std::uint64_t, Line> lines_;
   std::unordered_map<std::uint64_t, Gather> gathers_;
+  std::map<std::uint64_t, Confirming> confirms_;
   std::unordered_map<std::uint16_t, std::deque<Request>>
       busy_;  // slots with a gather out, and who waits
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;

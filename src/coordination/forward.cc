@@ -125,6 +125,7 @@ void Engine::time_out_forwards(SteadyMs now) {
                gathers_.at(id).request.slot.value);
     finish_gather(id, false);
   }
+  time_out_confirms(now);
   old.clear();
   for (const auto& [id, w] : walks_) {
     if (now - w.at > 5 * options_.ack_timeout_ms) old.push_back(id);

@@ -27,7 +27,7 @@ void for_each_key_of(const Request& r, F&& f) {
 
 }  // namespace
 
-void Engine::start_gather(Request&& request, int need, bool unsure, int tries) {
+void Engine::start_gather(Request&& request, int need, bool unsure) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
   busy_.emplace(request.slot.value, std::deque<Request>());
   Gather g;
@@ -35,7 +35,6 @@ void Engine::start_gather(Request&& request, int need, bool unsure, int tries) {
   g.unsure = unsure;
   g.at = clock_.steady_ms();
   g.slot_digest = space_.slot_digest(request.slot);
-  g.tries = tries;
   // Its own copy counts when it is known to hold what it acknowledged.
   g.have = state(request.slot).known ? 1 : 0;
   std::vector<Fetch> fetches;
@@ -93,7 +92,7 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
 
 void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   const auto at = gathers_.find(m.id);
-  if (at == gathers_.end() || at->second.confirming) return;
+  if (at == gathers_.end()) return;
   Gather& g = at->second;
   const auto asked = std::find_if(g.asked.begin(), g.asked.end(),
                                   [from](const auto& a) { return a.peer == from; });
@@ -116,7 +115,6 @@ void Engine::gather_step(std::uint64_t id) {
   const auto at = gathers_.find(id);
   if (at == gathers_.end()) return;
   Gather& g = at->second;
-  if (g.confirming) return confirm_step(id);
   int have = g.have, possible = 0;
   for (const auto& a : g.asked) {
     have += a.left == 0 && !a.bad;
@@ -128,88 +126,14 @@ void Engine::gather_step(std::uint64_t id) {
       static_cast<int>(g.asked.size()) == n_ - 1 &&
       std::none_of(g.asked.begin(), g.asked.end(),
                    [this](const auto& a) { return !peers_[a.peer.value].view.up; });
-  if (have >= g.need || all) {
-    const Request& r = g.request;
-    if (!(r.flags() & flag::write) && r.levels.read.of(n_) > 1) return confirm_read(id);
-    return finish_gather(id, true);
-  }
+  if (have >= g.need || all) return finish_gather(id, true);
   if (have + possible < g.need) finish_gather(id, false);
-}
-
-// Who lacks some of what was merged gets it, and says when it has it.
-void Engine::confirm_read(std::uint64_t id) {
-  Gather& g = gathers_.at(id);
-  const Slot slot = g.request.slot;
-  // 'Same' was said of the state before the merge.
-  const bool moved = space_.slot_digest(slot) != g.slot_digest;
-  g.confirming = true;
-  g.slot_digest = space_.slot_digest(slot);
-  for (auto& a : g.asked) {
-    if (a.lost || a.left > 0) {
-      a.left = 0;
-      continue;
-    }
-    Repair m;
-    std::string bytes;
-    if (moved) {
-      for_each_key_of(g.request, [&](DbIndex db, std::string_view key) {
-        put_record(bytes, m.count, slot, db, key, {});
-      });
-    } else {
-      for (const auto& d : g.differ) {
-        if (d.peer == a.peer) put_record(bytes, m.count, slot, d.db, d.key, {});
-      }
-    }
-    m.effects = bytes;
-    a.left = send_repair(a.peer, slot, m, id);
-    a.holds = a.left == 0;
-  }
-  g.differ.clear();
-  confirm_step(id);
-}
-
-void Engine::confirm_step(std::uint64_t id) {
-  Gather& g = gathers_.at(id);
-  int holders = 1, possible = 0;
-  for (const auto& a : g.asked) {
-    holders += a.holds;
-    possible += a.left > 0 && !a.lost;
-  }
-  const int need = g.request.levels.read.of(n_);
-  if (holders + possible < need) return finish_gather(id, false);
-  if (holders < need) return;
-  if (space_.slot_digest(g.request.slot) == g.slot_digest) return finish_gather(id, true);
-  // Meanwhile another replica's state came in.
-  constexpr int tries_max = 3;
-  if (g.tries == tries_max) return finish_gather(id, false);
-  auto node = gathers_.extract(id);
-  start_gather(std::move(node.mapped().request), node.mapped().need, node.mapped().unsure,
-               node.mapped().tries + 1);
-}
-
-bool Engine::on_read_repaired(NodeIndex from, std::uint64_t id) {
-  const auto at = gathers_.find(id);
-  if (at == gathers_.end()) return false;
-  for (auto& a : at->second.asked) {
-    if (a.peer != from || a.left == 0) continue;
-    a.holds = --a.left == 0;
-    confirm_step(id);
-    break;
-  }
-  return true;
 }
 
 void Engine::finish_gather(std::uint64_t id, bool enough) {
   auto node = gathers_.extract(id);
   if (node.empty()) return;
   Gather& g = node.mapped();
-  for (const auto& d : g.differ) {
-    Repair m;
-    std::string bytes;
-    put_record(bytes, m.count, g.request.slot, d.db, d.key, {});
-    m.effects = bytes;
-    send_repair(d.peer, g.request.slot, m, 0);
-  }
   const Slot slot = g.request.slot;
   const std::uint32_t flags = g.request.flags();
   const bool writes = (flags & flag::write) != 0;
@@ -246,10 +170,102 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
     deliver_late(job.ticket);
     return drain(slot);
   }
-  // What a confirmed read finds has reached its level, whatever became of its turn.
-  const bool confirmed = enough && g.confirming;
-  if (execute(views, job, out, gate, confirmed) == Ran::done) deliver(job.ticket, std::move(out));
+  if (enough && !writes && g.request.levels.read.of(n_) > 1) {
+    execute(views, job, out, gate, true);
+    confirm_read(std::move(g), std::move(out));
+    return drain(slot);
+  }
+  repair_differing(g, 0);
+  if (execute(views, job, out, gate, false) == Ran::done) deliver(job.ticket, std::move(out));
   drain(slot);
+}
+
+// Sends the state of its keys to each replica that was asked and lacks some of it. To how many.
+int Engine::repair_differing(Gather& g, std::uint64_t id) {
+  const Slot slot = g.request.slot;
+  // 'Same' was said of the state before the merge.
+  const bool moved = id != 0 && space_.slot_digest(slot) != g.slot_digest;
+  int sent = 0;
+  for (auto& a : g.asked) {
+    a.repairing = false;
+    if (a.lost || a.left > 0) continue;
+    Repair m;
+    std::string bytes;
+    if (moved) {
+      for_each_key_of(g.request, [&](DbIndex db, std::string_view key) {
+        put_record(bytes, m.count, slot, db, key, {});
+      });
+    } else {
+      for (const auto& d : g.differ) {
+        if (d.peer == a.peer) put_record(bytes, m.count, slot, d.db, d.key, {});
+      }
+    }
+    if (m.count == 0) continue;
+    m.id = id;
+    m.from_shard = options_.shard.value;
+    m.effects = bytes;
+    send(a.peer, shard_at(a.peer, slot), m);
+    a.repairing = true;
+    ++sent;
+  }
+  return sent;
+}
+
+// The reply to a read above ONE waits until its level holds what it tells.
+void Engine::confirm_read(Gather&& g, std::string&& reply) {
+  const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
+  repair_differing(g, id);
+  Confirming c{.ticket = g.request.ticket,
+               .reply = std::move(reply),
+               .need = g.request.levels.read.of(n_),
+               .holders = 1,
+               .out = {},
+               .at = clock_.steady_ms()};
+  for (const auto& a : g.asked) {
+    if (a.repairing)
+      c.out.push_back(a.peer);
+    else
+      c.holders += !a.lost && a.left == 0;
+  }
+  confirms_.emplace(id, std::move(c));
+  confirm_step(id);
+}
+
+void Engine::confirm_step(std::uint64_t id) {
+  Confirming& c = confirms_.at(id);
+  if (c.holders < c.need && c.holders + static_cast<int>(c.out.size()) >= c.need) return;
+  auto node = confirms_.extract(id);
+  if (c.holders >= c.need) return deliver(c.ticket, std::move(c.reply));
+  metrics_.no_quorum_replies.add();
+  deliver_error(c.ticket, Errc::no_quorum);
+}
+
+bool Engine::on_read_repaired(NodeIndex from, std::uint64_t id) {
+  const auto at = confirms_.find(id);
+  if (at == confirms_.end()) return false;
+  if (std::erase(at->second.out, from) == 0) return true;
+  ++at->second.holders;
+  confirm_step(id);
+  return true;
+}
+
+void Engine::fail_confirms(NodeIndex peer) {
+  std::vector<std::uint64_t> ids;
+  for (auto& [id, c] : confirms_) {
+    if (std::erase(c.out, peer)) ids.push_back(id);
+  }
+  for (const std::uint64_t id : ids) confirm_step(id);
+}
+
+void Engine::time_out_confirms(SteadyMs now) {
+  std::vector<std::uint64_t> old;
+  for (auto& [id, c] : confirms_) {
+    if (now - c.at > options_.ack_timeout_ms) old.push_back(id);
+  }
+  for (const std::uint64_t id : old) {
+    confirms_.at(id).out.clear();
+    confirm_step(id);
+  }
 }
 
 // Runs who waited behind the gather, until one of them needs a gather itself.
@@ -268,14 +284,6 @@ void Engine::drain(Slot slot) {
     for (Request& rest : waiting) again->second.push_back(std::move(rest));
     return;
   }
-}
-
-bool Engine::send_repair(NodeIndex peer, Slot slot, Repair& m, std::uint64_t id) {
-  if (m.count == 0) return false;
-  m.id = id;
-  m.from_shard = options_.shard.value;
-  send(peer, shard_at(peer, slot), m);
-  return true;
 }
 
 }  // namespace gyre

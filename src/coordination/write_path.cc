@@ -382,10 +382,12 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   open_turn().acks.push_back(std::move(held.ack));
 }
 
-// Whether something of another node lies above what the effect builds on.
+// Whether something of another node lies above what the effect builds on, or may: when the effect
+// or a later one of its node came here before it, with a comparison or a gather, what it came over
+// cannot be told any more (simulator, seed 425).
 bool Engine::base_has_moved(const Effect& effect, const ApplyResult& r) {
   return effect.has_base && r.newest_before > effect.base &&
-         r.newest_before.node() != effect.version.node();
+         (r.newest_before.node() != effect.version.node() || r.newest_before >= effect.version);
 }
 
 // What the ack says of an effect that was merged with this result: nothing when it stands.

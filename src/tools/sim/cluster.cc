@@ -151,6 +151,7 @@ Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
                                                }));
     nodes_.back()->clock().offset_ms = world_.chance(0.5) ? 0 : world_.draw(-50, 50);
   }
+  plan_.load.well = [this] { return faults_->all_well(); };
   workload_ =
       std::make_unique<Workload>(world_, *shadow_, plan_.nodes, plan_.load, [this](const Op& op) {
         SimNode& to = *nodes_[op.node];

@@ -207,7 +207,7 @@ void Workload::answered(std::uint64_t id, std::string&& reply) {
                        "#" + std::to_string(id) + " unexpected error " + reply.substr(0, 80));
   }
   op.sure_read = op.levels.read.value == Level::quorum ||
-                 (op.sure_read && healthy_ && op.start >= healthy_since_);
+                 (op.sure_read && healthy_ && op.start >= healthy_since_ && options_.well());
   const bool late = op.outcome != Outcome::open;
   // Before the client goes on: the check must not see what it does next.
   if (!late && outcome == Outcome::acked) {

@@ -61,6 +61,7 @@ struct WorkloadOptions {
   bool jumps = false;  // clocks jump: when something expires is not known to a minute
   std::size_t databases = 2;
   SlotWindow window;
+  std::function<bool()> well = [] { return true; };  // no fault is on at this moment
 };
 
 class Workload {

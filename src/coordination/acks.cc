@@ -79,7 +79,7 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   const bool moved =
       op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
   if (op->done && !moved) return;
-  if (!op->done && newer.base_moved && (op->flags & flag::conditional)) {
+  if (!op->done && newer.base != Newer::Base::stands && (op->flags & flag::conditional)) {
     fail(*op);
     overtaken_.push_back({made.slot, own_bytes, std::string(newer.record)});
     return;
@@ -97,7 +97,7 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
   // the one to an earlier effect may have brought it.
-  if (!newer.base_moved && !newer.too_old && theirs.newest() <= original.version) return;
+  if (newer.base != Newer::Base::moved && !newer.too_old && theirs.newest() <= original.version) return;
   const bool deletes = original.floor == original.version && original.version;
   if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
   restamp(turn, found, original);

@@ -356,11 +356,11 @@ class Engine final : private SyncHost {
   void hint_turn(Turn& turn, NodeIndex peer);
   void send_acks(Turn& turn);
   void on_effects(NodeIndex from, const Effects& m);
-  void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, bool base_moved,
+  void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
              WaitingAck& ack);
   bool fills_stub(const Effect& effect, Slot slot) const;
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
-  static bool base_has_moved(const Effect& effect, const ApplyResult& r);
+  static Newer::Base base_at(const Effect& effect, const ApplyResult& r);
   void on_effects_ack(NodeIndex from, const EffectsAck& m);
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
   void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
@@ -382,7 +382,7 @@ class Engine final : private SyncHost {
 
   struct HollowEffect {
     std::uint32_t index = 0;
-    bool base_moved = false;
+    Newer::Base base{};
     std::string bytes{};
   };
   // What a message would be acked with, once the whole records of some of its effects are here.

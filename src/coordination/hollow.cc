@@ -7,6 +7,8 @@
 // acks are held already: this one is dropped, so the sender times out and keeps hints. Until the
 // record is here the slot's stub hides it, and nobody counts this replica as one that has it.
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/probe.h"
 #include "coordination/engine.h"
@@ -79,7 +81,7 @@ void Engine::on_whole_answer(NodeIndex from, const WholeAnswer& m) {
     } else if (!r && !held.ack.repair_id && !effect.slot_floor) {
       refuse_old(effect, version, h.index, held.ack);
     } else if (r && !held.ack.repair_id) {
-      judge(effect, *r, h.index, h.base_moved || base_has_moved(effect, *r), held.ack);
+      judge(effect, *r, h.index, std::max(h.base, base_at(effect, *r)), held.ack);
     }
   }
   if (all && held.wanted) open_turn().acks.push_back(std::move(held.ack));

@@ -72,7 +72,7 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
     if (r && r->hollow) {
       held.effects.push_back(
           {.index = i,
-           .base_moved = false,
+           .base = {},
            .bytes = std::string(m.effects.substr(m.effects.size() - left, left - in.left()))});
     }
     if (!r || (!r->changed && !r->hollow)) continue;

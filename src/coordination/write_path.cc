@@ -276,7 +276,7 @@ void Engine::refuse_old(const Effect& effect, Version version, std::uint32_t ind
   }
   metrics_.newer_answers.add();
   ack.newer.emplace_back(Newer{.index = index,
-                               .base_moved = false,
+                               .base = {},
                                .too_old = std::max(space_.repaired(slot), version),
                                .record = {}},
                          std::move(bytes));
@@ -371,10 +371,10 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     if (r->hollow) {
       held.effects.push_back(
           {.index = i,
-           .base_moved = base_has_moved(effect, *r),
+           .base = base_at(effect, *r),
            .bytes = std::string(m.effects.substr(m.effects.size() - left, left - in.left()))});
     } else {
-      judge(effect, *r, i, base_has_moved(effect, *r), held.ack);
+      judge(effect, *r, i, base_at(effect, *r), held.ack);
     }
   }
   for (const auto& [peer, slots] : acted) send_acted({peer}, slots);
@@ -382,26 +382,27 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   open_turn().acks.push_back(std::move(held.ack));
 }
 
-// Whether something of another node lies above what the effect builds on, or may: when the effect
-// or a later one of its node came here before it, with a comparison or a gather, what it came over
-// cannot be told any more (simulator, seed 425).
-bool Engine::base_has_moved(const Effect& effect, const ApplyResult& r) {
-  return effect.has_base && r.newest_before > effect.base &&
-         (r.newest_before.node() != effect.version.node() || r.newest_before >= effect.version);
+// Whether something of another node lies above what the effect builds on. When the effect or a later
+// one of its node came here before it, with a comparison or a gather, what it came over cannot be
+// told any more (simulator, seed 425).
+Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) {
+  if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
+  if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
+  return r.newest_before < effect.version ? Newer::Base::stands : Newer::Base::unclear;
 }
 
 // What the ack says of an effect that was merged with this result: nothing when it stands.
-void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, bool base_moved,
+void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
                    WaitingAck& ack) {
   // A deletion has no element that could fall: it stands when nothing of another node lies above
   // it.
   const bool survived = effect.floor == effect.version && effect.changes.empty() &&
                         r.newest_before > effect.version &&
                         r.newest_before.node() != effect.version.node();
-  if (r.stands && !base_moved && !survived) return;
+  if (r.stands && base == Newer::Base::stands && !survived) return;
   metrics_.newer_answers.add();
   GYRE_PROBE(newer);
-  if (base_moved) {
+  if (base == Newer::Base::moved) {
     metrics_.base_refused.add();
     GYRE_PROBE(base_refused);
   }
@@ -419,7 +420,7 @@ void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t ind
   }
   encode_effect(bytes, whole);
   ack.newer.emplace_back(
-      Newer{.index = index, .base_moved = base_moved, .too_old = {}, .record = {}},
+      Newer{.index = index, .base = base, .too_old = {}, .record = {}},
       std::move(bytes));
 }
 

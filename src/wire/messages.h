@@ -23,7 +23,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 4;
+inline constexpr std::uint32_t wire_format = 5;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -175,13 +175,16 @@ struct Effects {
 
 // An effect that did not stand: the record as the replica has it.
 struct Newer {
+  // Whether the record was still what the effect builds on. Unclear: the effect's own state, or a
+  // later one of its node, had come before it by another way.
+  enum class Base : std::uint8_t { stands, unclear, moved };
   std::uint32_t index{};
-  bool base_moved = false;
+  Base base{};
   Version too_old{};        // T, when the effect or some of it lies at or below it
   std::string_view record;  // an encoded effect
   template <class A>
   void fields(A& a) {
-    a(index), a(base_moved), a(too_old), a(record);
+    a(index), a(base), a(too_old), a(record);
   }
 };
 

@@ -207,6 +207,7 @@ void Engine::begin_acting(Slot slot) {
   SlotState& s = state(slot);
   if (s.acting) return;
   s.acting = true;
+  if (ring_->replicas(slot).front() != options_.self) metrics_.takeovers.add();
   s.actor = options_.self;
   make_unsure(slot);                                 // others may have acted since it was compared
   if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here

@@ -199,6 +199,7 @@ void Engine::send_repair(NodeIndex peer, Slot slot, DbIndex db, std::string_view
   put_record(bytes, m.count, slot, db, key, {});
   if (m.count == 0) return;
   m.effects = bytes;
+  metrics_.read_repairs.add();
   send(peer, shard_at(peer, slot), m);
 }
 

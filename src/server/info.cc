@@ -6,6 +6,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include <sys/resource.h>
@@ -442,15 +443,72 @@ void ring_section(Lines& out) {
   out.metrics("ring");
 }
 
+// One line per other node: f(node) gives what follows its name.
+template <class F>
+void each_peer(Lines& out, std::string_view prefix, F&& f) {
+  const Ring& ring = out.server().ring();
+  for (std::size_t i = 0; i < ring.nodes().size(); ++i) {
+    const NodeIndex n{static_cast<std::uint16_t>(i)};
+    if (n == out.server().self()) continue;
+    out.put(std::string(prefix) + std::to_string(i), "name=" + ring.node(n).name + f(n));
+  }
+}
+
 void hints_section(Lines& out) {
-  std::uint64_t pending = 0, differing = 0;
-  out.each_worker([&](Worker& w) {
-    pending += w.published().hints_pending.load(std::memory_order_relaxed);
-    differing += w.published().slots_differing.load(std::memory_order_relaxed);
-  });
+  std::uint64_t pending = 0;
+  out.each_worker(
+      [&](Worker& w) { pending += w.published().hints_pending.load(std::memory_order_relaxed); });
   out.put("hints_pending", pending);
-  out.put("slots_differing", differing);
   out.put_signed("hints_max", out.server().config().hints_max);
+  out.metrics("hints");
+  const UnixMs now = out.server().clock().wall_ms();
+  each_peer(out, "hints_peer", [&](NodeIndex n) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    std::uint64_t waiting = 0, dropped = 0, marks = 0;
+    UnixMs oldest = now;
+    out.each_worker([&](Worker& w) {
+      const PublishedInside::Peer& p = w.published().inside.peer(n);
+      waiting += p.hints.load(relaxed);
+      dropped += p.hints_dropped.load(relaxed);
+      marks += p.marks.load(relaxed);
+      if (const UnixMs made = p.oldest_hint_ms.load(relaxed); made > 0)
+        oldest = std::min(oldest, made);
+    });
+    return ",pending=" + std::to_string(waiting) + ",oldest_ms=" + std::to_string(now - oldest) +
+           ",dropped=" + std::to_string(dropped) + ",marks=" + std::to_string(marks);
+  });
+}
+
+void antientropy_section(Lines& out) {
+  std::uint64_t differing = 0, tombstones = 0, purgeable = 0;
+  out.each_worker([&](Worker& w) {
+    const Published& p = w.published();
+    differing += p.slots_differing.load(std::memory_order_relaxed);
+    for (const Published::Db& db : p.dbs)
+      tombstones += db.tombstones.load(std::memory_order_relaxed);
+    purgeable += p.inside.slots_purgeable();
+  });
+  out.put("slots_differing", differing);
+  out.put("tombstones", tombstones);
+  out.put("slots_purgeable", purgeable);
+  out.metrics("antientropy");
+  const SteadyMs now = out.server().clock().steady_ms();
+  each_peer(out, "sync_peer", [&](NodeIndex n) {
+    std::optional<PeerProgress> all;
+    out.each_worker([&](Worker& w) {
+      const PeerProgress one = w.published().inside.peer(n).progress();
+      all ? all->join(one) : void(all = one);
+    });
+    const std::int64_t ago = all->last_completed > 0 ? now - all->last_completed : -1;
+    return ",last_completed_ms_ago=" + std::to_string(ago) +
+           ",rounds=" + std::to_string(all->rounds) +
+           ",slots_left=" + std::to_string(all->slots_left) +
+           ",running=" + (all->running ? "1" : "0");
+  });
+}
+
+void conflicts_section(Lines& out) {
+  out.metrics("conflicts");
 }
 
 void store_section(Lines& out) {
@@ -496,6 +554,8 @@ constexpr Section sections[] = {
     {"cluster", "Cluster", cluster_section},
     {"ring", "Ring", ring_section, Section::In::standard, true},
     {"hints", "Hints", hints_section, Section::In::standard, true},
+    {"antientropy", "AntiEntropy", antientropy_section, Section::In::standard, true},
+    {"conflicts", "Conflicts", conflicts_section, Section::In::standard, true},
     {"store", "Store", store_section},
     {"shards", "Shards", shards_section},
     {"keyspace", "Keyspace", keyspace_section},

@@ -341,6 +341,7 @@ Result<void> Server::start() {
     options.ack_timeout_ms = config_.replica_ack_timeout;
     options.hints_max = static_cast<std::size_t>(config_.hints_max.get()) / threads + 1;
     options.hints_age_ms = config_.hints_max_age * 1000;
+    w.published_.inside.resize(ring_->nodes().size());
     w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock(), w.random_,
                                          w.command_options_, w.metrics_, w);
   }

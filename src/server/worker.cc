@@ -350,6 +350,7 @@ void Worker::publish_ring(bool count) {
   }
   if (count || up != published_.peers_up_bits.load(std::memory_order_relaxed))
     published_.slots_differing.store(engine_->slots_differing(), std::memory_order_relaxed);
+  if (count) published_.inside.update(*engine_);
   published_.peers_up_bits.store(up, std::memory_order_release);
   published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
 }

@@ -1,0 +1,54 @@
+// What a worker publishes of its engine's hints and comparisons, for INFO.
+//
+// Threading: update() on the worker's thread; reading from any, each number whole.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "sync/merkle.h"
+
+namespace gyre {
+
+class Engine;
+
+// How background comparisons with a peer go on some shards of this node together.
+struct PeerProgress {
+  SteadyMs last_completed = 0;  // on the shard where it is longest ago; 0: not yet on all
+  std::uint64_t rounds = 0;     // completed by every shard
+  std::uint64_t slots_left = 0;
+  bool running = false;
+
+  static PeerProgress of(const SyncProgress& p) {
+    return {p.last_completed, p.rounds, p.slots_left, p.running};
+  }
+  void join(const PeerProgress& shard);
+};
+
+class PublishedInside {
+ public:
+  struct Peer {
+    std::atomic<std::uint64_t> hints{0}, hints_dropped{0}, marks{0};
+    std::atomic<UnixMs> oldest_hint_ms{0};
+    std::atomic<SteadyMs> last_completed{0};
+    std::atomic<std::uint64_t> rounds{0}, slots_left{0};
+    std::atomic<bool> running{false};
+
+    PeerProgress progress() const;
+  };
+
+  // Before the threads run.
+  void resize(std::size_t nodes) { peers_ = std::vector<Peer>(nodes); }
+  void update(Engine& engine);
+  const Peer& peer(NodeIndex n) const { return peers_[n.value]; }
+  std::uint64_t slots_purgeable() const { return slots_purgeable_.load(std::memory_order_relaxed); }
+
+ private:
+  std::vector<Peer> peers_;
+  std::atomic<std::uint64_t> slots_purgeable_{0};
+  unsigned updates_ = 0;
+};
+
+}  // namespace gyre

@@ -90,7 +90,7 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
 
 void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   const auto at = gathers_.find(m.id);
-  if (at == gathers_.end()) return;
+  if (at == gathers_.end()) return void(inquiries_.on_fetch_answer(from, m));
   Gather& g = at->second;
   const auto asked = std::find_if(g.asked.begin(), g.asked.end(),
                                   [from](const auto& a) { return a.peer == from; });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "metrics/metrics.h"
 #include "sync/merkle.h"
 
 namespace gyre {
@@ -27,6 +28,17 @@ struct PeerProgress {
   void join(const PeerProgress& shard);
 };
 
+// Bytes of batches to and from a peer. Heartbeats are the detector's and the empty batches by which
+// links are watched. One writer: the worker.
+struct BusBytes {
+  MetricCell sent, received, heartbeat_sent, heartbeat_received;
+
+  void send(std::size_t bytes, bool heartbeat) { (heartbeat ? heartbeat_sent : sent).add(bytes); }
+  void receive(std::size_t bytes, bool heartbeat) {
+    (heartbeat ? heartbeat_received : received).add(bytes);
+  }
+};
+
 class PublishedInside {
  public:
   struct Peer {
@@ -35,6 +47,7 @@ class PublishedInside {
     std::atomic<SteadyMs> last_completed{0};
     std::atomic<std::uint64_t> rounds{0}, slots_left{0};
     std::atomic<bool> running{false};
+    BusBytes bus;
 
     PeerProgress progress() const;
   };
@@ -43,6 +56,7 @@ class PublishedInside {
   void resize(std::size_t nodes) { peers_ = std::vector<Peer>(nodes); }
   void update(Engine& engine);
   const Peer& peer(NodeIndex n) const { return peers_[n.value]; }
+  BusBytes& bus(NodeIndex n) { return peers_[n.value].bus; }
   std::uint64_t slots_purgeable() const { return slots_purgeable_.load(std::memory_order_relaxed); }
 
  private:

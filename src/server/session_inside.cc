@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <map>
 
 #include "base/hash.h"
 #include "ring/slot.h"
@@ -20,16 +20,29 @@ void put_number(Reply& reply, std::string_view name, std::int64_t value) {
 
 // Two pieces fit into a turn of the loop, which takes its mail twice.
 constexpr int verify_piece = 128;
-constexpr std::size_t bad_slots_max = 100;  // named in the answer
+constexpr std::size_t slots_named_max = 100;  // of a kind in the answer
+
+// Replicas of a peer beside those here.
+struct Beside {
+  Inquiries::Heard heard = Inquiries::Heard::answered;  // the worst of the shards
+  std::size_t compared = 0;
+  std::vector<std::uint16_t> differ;
+};
 
 struct Verified {
-  std::int64_t slots = 0, bad = 0;
-  std::vector<std::uint16_t> bad_slots;
+  std::int64_t slots = 0;
+  std::vector<std::uint16_t> bad;
+  std::map<std::uint16_t, Beside> peers;  // by node
 
   void add(const Verified& part) {
     slots += part.slots;
-    bad += part.bad;
-    bad_slots.insert(bad_slots.end(), part.bad_slots.begin(), part.bad_slots.end());
+    bad.insert(bad.end(), part.bad.begin(), part.bad.end());
+    for (const auto& [peer, b] : part.peers) {
+      Beside& all = peers[peer];
+      all.heard = std::max(all.heard, b.heard);
+      all.compared += b.compared;
+      all.differ.insert(all.differ.end(), b.differ.begin(), b.differ.end());
+    }
   }
 };
 
@@ -41,46 +54,105 @@ struct Verifying {
   Verified all;
 };
 
+void put_slots(Reply& reply, std::string_view name, std::vector<std::uint16_t> slots) {
+  std::sort(slots.begin(), slots.end());
+  if (slots.size() > slots_named_max) slots.resize(slots_named_max);
+  reply.bulk(name);
+  reply.array(slots.size());
+  for (const std::uint16_t s : slots) reply.integer(s);
+}
+
+std::string_view name_of(Inquiries::Heard heard) {
+  switch (heard) {
+    case Inquiries::Heard::answered:
+      return "answered";
+    case Inquiries::Heard::silent:
+      return "silent";
+    case Inquiries::Heard::unreachable:
+      break;
+  }
+  return "unreachable";
+}
+
 void verified(Worker& home, Verifying& v, const Verified& part) {
   v.all.add(part);
   if (--v.left > 0) return;
-  std::sort(v.all.bad_slots.begin(), v.all.bad_slots.end());
-  if (v.all.bad_slots.size() > bad_slots_max) v.all.bad_slots.resize(bad_slots_max);
-  std::int64_t differing = 0;
-  for (std::size_t i = 0; i < home.server().shards(); ++i) {
-    const Published& p = home.server().worker({static_cast<std::uint16_t>(i)}).published();
-    differing += static_cast<std::int64_t>(p.slots_differing.load(std::memory_order_relaxed));
-  }
+  const Ring& ring = home.server().ring();
+  std::size_t differing = 0;
+  for (const auto& [peer, b] : v.all.peers) differing += b.differ.size();
   std::string out;
   Reply reply(out, v.protocol);
-  reply.map(4);
+  reply.map(5);
   put_number(reply, "slots", v.all.slots);
-  put_number(reply, "bad", v.all.bad);
-  reply.bulk("bad_slots");
-  reply.array(v.all.bad_slots.size());
-  for (const std::uint16_t s : v.all.bad_slots) reply.integer(s);
-  put_number(reply, "slots_differing", differing);
+  put_number(reply, "bad", static_cast<std::int64_t>(v.all.bad.size()));
+  put_slots(reply, "bad_slots", v.all.bad);
+  put_number(reply, "slots_differing", static_cast<std::int64_t>(differing));
+  reply.bulk("replicas");
+  reply.array(v.all.peers.size());
+  for (const auto& [peer, b] : v.all.peers) {
+    reply.map(5);
+    reply.bulk("node");
+    reply.bulk(ring.node({peer}).name);
+    reply.bulk("state");
+    reply.bulk(name_of(b.heard));
+    put_number(reply, "compared", static_cast<std::int64_t>(b.compared));
+    put_number(reply, "differ", static_cast<std::int64_t>(b.differ.size()));
+    put_slots(reply, "differ_slots", b.differ);
+  }
   finish_later(home, v.client, v.place, std::move(out));
 }
 
-// Slots [at, end) on their thread, a piece in each piece of mail.
-void verify_piece_of(Worker& there, const std::shared_ptr<Verifying>& v, int at, int end,
+// What this thread has verified goes home when every peer was compared with.
+struct Comparing {
+  std::shared_ptr<Verifying> v;
+  Verified done;
+  std::size_t left = 1;
+
+  void step(Worker& there) {
+    if (--left > 0) return;
+    there.send_mail(v->home,
+                    [v = v, done = std::move(done)](Worker& home) { verified(home, *v, done); });
+  }
+};
+
+void compare_beside(Worker& there, const std::shared_ptr<Verifying>& v, int first, int end,
+                    Verified&& done) {
+  const Ring& ring = there.engine().ring();
+  const auto c = std::make_shared<Comparing>(Comparing{v, std::move(done)});
+  for (std::size_t i = 0; i < ring.nodes().size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer == there.server().self()) continue;
+    std::vector<Slot> both;
+    for (int s = first; s < end; ++s) {
+      const Slot slot{static_cast<std::uint16_t>(s)};
+      if (there.engine().holds(slot) && ring.is_replica(peer, slot)) both.push_back(slot);
+    }
+    if (both.empty()) continue;
+    ++c->left;
+    there.engine().inquiries().ask_slots(peer, both, [c, &there](Inquiries::Slots&& told) {
+      c->done.peers[told.peer.value] = {told.heard, told.compared, std::move(told.differ)};
+      c->step(there);
+    });
+  }
+  c->step(there);
+}
+
+// Slots [first, end) on their thread, from `at` on: a piece in each piece of mail.
+void verify_piece_of(Worker& there, const std::shared_ptr<Verifying>& v, int first, int at, int end,
                      Verified&& done) {
   const int stop = std::min(end, at + verify_piece);
   for (; at < stop; ++at) {
     const Slot slot{static_cast<std::uint16_t>(at)};
     if (!there.engine().holds(slot)) continue;
     ++done.slots;
-    if (there.space().verify_digest(slot)) continue;
-    ++done.bad;
-    if (done.bad_slots.size() < bad_slots_max) done.bad_slots.push_back(slot.value);
+    if (!there.space().verify_digest(slot)) done.bad.push_back(slot.value);
   }
   if (at < end) {
-    return there.post([v, at, end, done = std::move(done)](Worker& w) mutable {
-      verify_piece_of(w, v, at, end, std::move(done));
+    return there.post([v, first, at, end, done = std::move(done)](Worker& w) mutable {
+      verify_piece_of(w, v, first, at, end, std::move(done));
     });
   }
-  there.send_mail(v->home, [v, done = std::move(done)](Worker& home) { verified(home, *v, done); });
+  compare_beside(there, v, first, end, std::move(done));
 }
 
 // GYRE VERIFY [slot]
@@ -110,7 +182,7 @@ void verify(SessionCall& call) {
     server.worker(shard).post([v, only](Worker& there) {
       const int first = only ? only->value : there.space().first_slot().value;
       const int count = only ? 1 : static_cast<int>(there.space().slot_count());
-      verify_piece_of(there, v, first, first + count, {});
+      verify_piece_of(there, v, first, first, first + count, {});
     });
   }
 }
@@ -230,7 +302,7 @@ void put_record(Reply& reply, Worker& w, Slot slot, const Node* n, DbIndex db) {
   const Ring& ring = w.engine().ring();
   const KeySpace& space = w.space();
   const auto part = [&](std::string_view name) { reply.bulk(name); };
-  reply.map(10);
+  reply.map(12);
   put_number(reply, "slot", slot.value);
   part("type");
   reply.bulk(!n ? "none" : record_stub(*n) ? "stub" : type_spec(stored_type(*n)).name);
@@ -275,7 +347,73 @@ void put_record(Reply& reply, Worker& w, Slot slot, const Node* n, DbIndex db) {
   reply.finish_array(mark, shown);
 }
 
-// GYRE EXPLAIN key: what this node's replica knows of it, and who wrote that.
+std::string_view name_of(const Inquiries::Copy& c) {
+  if (c.heard != Inquiries::Heard::answered) return name_of(c.heard);
+  switch (c.what) {
+    case FetchAnswer::What::same:
+      return "same";
+    case FetchAnswer::What::record:
+      return "differs";
+    case FetchAnswer::What::absent:
+      return "absent";
+    case FetchAnswer::What::unknown:
+      break;
+  }
+  return "unsure";
+}
+
+// What decided over the value here, in a sentence.
+std::string why(const Node* n, Version floor, UnixMs now, std::size_t asked, std::size_t heard,
+                std::size_t ahead) {
+  if (ahead > 0) return "it has not won: another replica has newer state, which will come here";
+  if (!n && !floor)
+    return "there is nothing: no replica of those that answered has heard of the key";
+  const std::string among = " among the " + std::to_string(heard) + " of " + std::to_string(asked) +
+                            " replicas that answered";
+  if (!n || (!record_live(*n) && record_floor(*n) >= record_newest(*n)))
+    return "deleted: the floor lies above every write known" + among;
+  if (record_expired(*n, now)) return "expired: its expiry has the latest stamp" + among;
+  if (!record_live(*n)) return "deleted: the tombstones have the latest stamps" + among;
+  return "each element has the latest stamp, above the floor," + among;
+}
+
+// The replicas: who holds the same, who lacks something, who is ahead; and why the value won.
+void put_copies(Reply& reply, Worker& w, Slot slot, const Node* n, DbIndex db,
+                const std::vector<Inquiries::Copy>& copies) {
+  const Ring& ring = w.engine().ring();
+  Effect own;
+  if (n) record_effect(*n, db, {}, own);
+  own.floor = std::max(own.floor, w.space().slot_floor(slot, db));
+  std::size_t heard = 1, ahead = 0;
+  reply.bulk("replicas");
+  reply.array(copies.size());
+  for (const Inquiries::Copy& c : copies) {
+    heard += c.heard == Inquiries::Heard::answered;
+    Effect theirs;
+    Reader in(c.record);
+    const bool has = !c.record.empty() && decode_effect(in, theirs);
+    const bool compares =
+        c.heard == Inquiries::Heard::answered && c.what != FetchAnswer::What::same;
+    const CopyDifference d = compares ? compare_copies(own, theirs) : CopyDifference{};
+    ahead += d.ahead;
+    reply.map(5);
+    reply.bulk("node");
+    reply.bulk(ring.node(c.peer).name);
+    reply.bulk("state");
+    reply.bulk(name_of(c));
+    reply.bulk("newest");
+    put_stamp(reply, ring,
+              has                                      ? theirs.newest()
+              : c.what == FetchAnswer::What::same && n ? record_newest(*n)
+                                                       : Version{});
+    put_number(reply, "lacks", static_cast<std::int64_t>(d.lacks));
+    put_number(reply, "ahead", static_cast<std::int64_t>(d.ahead));
+  }
+  reply.bulk("why");
+  reply.bulk(why(n, own.floor, w.wall_ms(), copies.size() + 1, heard, ahead));
+}
+
+// GYRE EXPLAIN key: what this node's replica knows of it, who wrote that, and what the others have.
 void explain(SessionCall& call) {
   const Slot slot = key_slot(call.args[2]);
   const Ring& ring = call.server().ring();
@@ -284,16 +422,30 @@ void explain(SessionCall& call) {
     for (const NodeIndex n : ring.replicas(slot)) names += " " + ring.node(n).name;
     return call.reply.error("this node holds no replica of the key's slot; these do:" + names);
   }
-  const std::function<std::string(Worker&)> ask = [slot, key = std::string(call.args[2]),
-                                                   db = call.connection.db,
-                                                   protocol = call.reply.protocol()](Worker& w) {
-    std::string out;
-    Reply reply(out, protocol);
-    put_record(reply, w, slot, w.space().find(slot, db, key, key_hash(key)), db);
-    return out;
-  };
-  ask_worker<std::string>(call, call.server().shard_of(slot), ask,
-                          [](std::string&& bytes, Reply& reply) { reply.raw(bytes); });
+  if (refused_inline(call)) return;
+  call.server()
+      .worker(call.server().shard_of(slot))
+      .post([slot, key = std::string(call.args[2]), db = call.connection.db,
+             client = call.connection.id, place = call.later(), home = call.worker.shard(),
+             protocol = call.reply.protocol()](Worker& w) {
+        const auto find = [&w, slot, key, db] {
+          return w.space().find(slot, db, key, key_hash(key));
+        };
+        const Node* const n = find();
+        w.engine().inquiries().ask_record(
+            slot, db, key, n ? record_digest(*n, db) : 0,
+            [&w, slot, db, client, place, home, protocol,
+             find](std::vector<Inquiries::Copy>&& copies) {
+              std::string out;
+              Reply reply(out, protocol);
+              const Node* const now = find();
+              put_record(reply, w, slot, now, db);
+              put_copies(reply, w, slot, now, db, copies);
+              w.send_mail(home, [client, place, out = std::move(out)](Worker& back) mutable {
+                finish_later(back, client, place, std::move(out));
+              });
+            });
+      });
 }
 
 constexpr auto rows = std::to_array<SessionRow>({

@@ -94,7 +94,13 @@ def look_at_replicas(ring, names):
         with n.client(proto=3) as r:
             v = as_map(r("GYRE", "VERIFY"))
             eq([v["slots"], v["bad"], v["bad_slots"]], [16384, 0, []], "VERIFY on %s: %r" % (n.name, v))
-            eq(as_map(r("GYRE", "VERIFY", 7))["slots"], 1)
+            beside = [as_map(x) for x in v["replicas"]]
+            eq([[text(x["node"]), text(x["state"]), x["compared"], x["differ"]] for x in beside], [[x, "answered", 16384, 0] for x in others])
+            one = as_map(r("GYRE", "VERIFY", 7))
+            eq([one["slots"], [as_map(x)["compared"] for x in one["replicas"]]], [1, [1, 1]])
+            peers = [x for x in shown.split("\r\n") if x.startswith("peer_n")]
+            traffic = [re.search(",bytes_sent=(\\d+),bytes_received=(\\d+),heartbeat_bytes_sent=(\\d+),heartbeat_bytes_received=(\\d+)", x) for x in peers]
+            ok(len(peers) == 2 and all(t and min(map(int, t.groups())) > 0 for t in traffic), peers)
             error_of(r, "GYRE", "VERIFY", 16384)
             error_of(r, "GYRE", "SYNC", "nobody")
             eq([text(as_map(p)["peer"]) for p in r("GYRE", "SYNC")], others)
@@ -117,9 +123,33 @@ def look_at_replicas(ring, names):
             eq(sorted(text(x["id"]) for x in shown), ["f", "g"])
             stamps = [as_map(x["stamp"]) for x in shown] + [as_map(e["newest"])]
             ok(all(text(s["node"]) in names and abs(s["time_ms"] - time.time() * 1000) < 60000 for s in stamps), stamps)
-            return [e["elements"], e["live"], [x["tombstone"] for x in shown]] == [2, 1, [0, 0]] or (e,)
+            others = [as_map(x) for x in e["replicas"]]
+            eq(sorted([text(x["node"]) for x in others] + [n.name]), names)
+            return ([e["elements"], e["live"], [x["tombstone"] for x in shown]] == [2, 1, [0, 0]] and text(e["why"]).startswith("each element")
+                    and all([text(x["state"]), x["lacks"], x["ahead"]] == ["same", 0, 0] for x in others)) or (e,)
         wait_until("%s explains a key" % n.name, explains, 10)
-    eq(text(as_map(ring[0].call("GYRE", "EXPLAIN", "nothing:here"))["type"]), "none")
+    nothing = as_map(ring[0].call("GYRE", "EXPLAIN", "nothing:here"))
+    eq(text(nothing["type"]), "none")
+    ok(text(nothing["why"]).startswith("there is nothing"), nothing)
+
+
+@test(gyre=True)
+def ring_explain_who_lacks():
+    """A replica that is gone while a key is written lacks it; once back, and healed, it is the same."""
+    with Cluster(3, options={"hints-max": 0}) as ring:
+        ring[0].call("HSET", "h", "a", "1", "b", "2")
+        ring.wait_settled(30)
+        ring[2].stop()
+        try:
+            ring[0].call("HSET", "h", "b", "3", "c", "4")
+            of = lambda: as_map([x for x in map(as_map, as_map(ring[0].call("GYRE", "EXPLAIN", "h"))["replicas"]) if text(x["node"]) == "n3"][0])
+            wait_until("n3 does not answer", lambda: text(of()["state"]) in ("silent", "unreachable") or (of(),), 10)
+            v = as_map(ring[0].call("GYRE", "VERIFY"))
+            ok([text(as_map(x)["state"]) for x in v["replicas"] if text(as_map(x)["node"]) == "n3"][0] != "answered", v)
+        finally:
+            ring[2].cont()
+        wait_until("n3 has it", lambda: text(of()["state"]) == "same" or (of(),), 30)
+        eq(as_map(ring[0].call("GYRE", "VERIFY"))["slots_differing"], 0)
 
 
 @test(quick=True, gyre=True)

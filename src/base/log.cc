@@ -10,6 +10,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <mutex>
+#include <vector>
 
 namespace gyre {
 namespace {
@@ -128,16 +129,20 @@ LogLevel log_level() {
   return level_shown.load(std::memory_order_relaxed);
 }
 
-void log_line(LogLevel level, const char* format, ...) {
-  if (level == LogLevel::nothing || level < log_level()) return;
-  const int errno_before = errno;  // callers log first and look at errno afterwards
-  char text[line_max];
-  va_list args;
-  va_start(args, format);
-  const int wanted = std::vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  const auto size = std::min(static_cast<std::size_t>(std::max(wanted, 0)), sizeof text - 1);
+namespace {
 
+bool shown(LogLevel level) {
+  return level != LogLevel::nothing && level >= log_level();
+}
+
+std::string text_of(const char* format, va_list args) {
+  char text[line_max];
+  const int wanted = std::vsnprintf(text, sizeof text, format, args);
+  return {text, std::min(static_cast<std::size_t>(std::max(wanted, 0)), sizeof text - 1)};
+}
+
+void write_line(LogLevel level, std::string_view text) {
+  const int errno_before = errno;  // callers log first and look at errno afterwards
   Destination& to = destination();
   const std::lock_guard hold(to.lock);
   Line line;
@@ -148,12 +153,87 @@ void log_line(LogLevel level, const char* format, ...) {
     line.printf("] ");
   }
   line.printf("%s: ", level_name(level));
-  line.escaped({text, size});
+  line.escaped(text);
   const std::string_view whole = line.finish();
   // A line that cannot be written is lost: there is nowhere to say so.
   while (write(to.fd, whole.data(), whole.size()) < 0 && errno == EINTR) {
   }
   errno = errno_before;
+}
+
+std::int64_t steady_ms() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+constexpr std::int64_t seldom_ms = 1000;
+
+struct SeldomLines {
+  std::mutex lock;
+  std::vector<SeldomLine*> all;
+};
+
+SeldomLines& seldom_lines() {
+  static auto& only = *new SeldomLines;
+  return only;
+}
+
+}  // namespace
+
+void log_line(LogLevel level, const char* format, ...) {
+  if (!shown(level)) return;
+  va_list args;
+  va_start(args, format);
+  const std::string text = text_of(format, args);
+  va_end(args);
+  write_line(level, text);
+}
+
+// ---- SeldomLine
+
+SeldomLine::SeldomLine() {
+  const std::lock_guard hold(seldom_lines().lock);
+  seldom_lines().all.push_back(this);
+}
+
+void SeldomLine::line(LogLevel level, const char* format, ...) {
+  if (!shown(level)) return;
+  const std::lock_guard hold(lock_);
+  const std::int64_t now = steady_ms();
+  flush_locked(now);
+  const bool at_once = written_at_ == 0 || now - written_at_ >= seldom_ms;
+  if (!at_once && held_++ > 0) return;
+  va_list args;
+  va_start(args, format);
+  std::string text = text_of(format, args);
+  va_end(args);
+  if (at_once) {
+    write_line(level, text);
+    written_at_ = now;
+  } else {
+    level_ = level;
+    first_ = std::move(text);
+  }
+}
+
+void SeldomLine::flush(std::int64_t now_ms) {
+  const std::lock_guard hold(lock_);
+  flush_locked(now_ms);
+}
+
+void SeldomLine::flush_locked(std::int64_t now_ms) {
+  if (held_ == 0 || now_ms - written_at_ < seldom_ms) return;
+  if (held_ > 1) first_ += " (" + std::to_string(held_) + " such lines; this is the first)";
+  write_line(level_, first_);
+  written_at_ = now_ms;
+  held_ = 0;
+}
+
+void log_held_lines() {
+  const std::int64_t now = steady_ms();
+  const std::lock_guard hold(seldom_lines().lock);
+  for (SeldomLine* line : seldom_lines().all) line->flush(now);
 }
 
 }  // namespace gyre

@@ -202,6 +202,11 @@ constexpr auto rows = std::to_array<CommandSpec>({
     row("GYRE|STATUS", 2, up | fast, cluster, "7.0.0", "Returns the state of the ring in numbers"),
     row("GYRE|CONSISTENCY", -2, up | fast, cluster, "7.0.0",
         "Sets or returns the connection's consistency levels"),
+    row("GYRE|VERIFY", -2, up, cluster, "7.0.0", "Recomputes the digests of this node's slots"),
+    row("GYRE|SYNC", -2, up, cluster, "7.0.0",
+        "Compares replicas with peers, or tells how far it is"),
+    row("GYRE|EXPLAIN", 3, up, cluster, "7.0.0",
+        "Tells what this node's replica knows of a key, and who wrote it"),
     row("GYRE|HELP", 2, up, cluster, "7.0.0", "Lists the subcommands"),
 });
 

@@ -33,8 +33,8 @@ std::size_t Engine::slots_differing() const {
   if (alone_) return n;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
-    if (!holds(slot)) continue;
-    n += !slots_[i].known ||
+    // The ring is asked last: in rest there is no such slot, and 16384 are looked at.
+    n += (!slots_[i].known && holds(slot)) ||
          (!slots_[i].sure && slots_[i].acting && acting_node(slot) == options_.self);
   }
   return n;
@@ -55,6 +55,7 @@ void Engine::start_compare(NodeIndex peer) {
   for (std::size_t i = 0; i < slots_.size() && wanted.size() < slots_at_once; ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     const SlotState& s = slots_[i];
+    if (s.known && s.must == 0 && (s.sure || !s.acting)) continue;
     const int position = replica_index(slot, peer);
     if (position < 0 || !holds(slot)) continue;
     const int bit = 1 << position;
@@ -124,9 +125,13 @@ bool Engine::merge_synced(Effect& effect, bool& changed) {
   return true;
 }
 
+void Engine::on_compare_answer(NodeIndex from, const CompareAnswer& m) {
+  if (n_ > 1 && !inquiries_.on_compare_answer(from, m)) sync_.on_compare_answer(from, m);
+}
+
 void Engine::lost_state(Slot slot) {
-  LOG_WARNING("slot %d lacks what others have confirmed with this node: it starts over",
-              slot.value);
+  LOG_SELDOM(warning, "slot %d lacks what others have confirmed with this node: it starts over",
+             slot.value);
   metrics_.slots_started_over.add();
   state(slot).known = false;
   make_unsure(slot);

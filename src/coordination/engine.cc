@@ -61,7 +61,9 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
                .margin_ms = std::max(2 * options.max_skew_ms, std::int64_t{2000})},
               sync_, space, clock, metrics, *this, random.next() >> 24),
       turn_base_(random.next() >> 24),
-      next_id_(random.next() >> 24) {
+      next_id_(random.next() >> 24),
+      inquiries_(options.self, options.shard, space, clock, *this,
+                 next_id_ | std::uint64_t{1} << 50) {  // beside the ids of others
   if (alone_) {
     for (SlotState& s : slots_) s.acting = true;
   }
@@ -207,6 +209,7 @@ void Engine::begin_acting(Slot slot) {
   SlotState& s = state(slot);
   if (s.acting) return;
   s.acting = true;
+  if (ring_->replicas(slot).front() != options_.self) metrics_.takeovers.add();
   s.actor = options_.self;
   make_unsure(slot);                                 // others may have acted since it was compared
   if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here
@@ -496,6 +499,7 @@ void Engine::peer_down(NodeIndex peer) {
   for (const std::uint64_t id : ids) gather_step(id);
   fail_confirms(peer);
   sync_.peer_down(peer);
+  inquiries_.peer_down(peer);
   rounds_.peer_down(peer);
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
   doubt_where_cut_off(peer);
@@ -612,7 +616,7 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
       synced(Compare{}, &MerkleSync::on_compare);
       break;
     case Kind::compare_answer:
-      synced(CompareAnswer{}, &MerkleSync::on_compare_answer);
+      handle(CompareAnswer{}, &Engine::on_compare_answer);
       break;
     case Kind::list_leaves:
       synced(ListLeaves{}, &MerkleSync::on_list_leaves);
@@ -669,8 +673,8 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
       break;
   }
   if (!ok)
-    LOG_WARNING("a message of kind %d from %s could not be read; it is dropped",
-                static_cast<int>(e.kind), ring_->node(from).name.c_str());
+    LOG_SELDOM(warning, "a message of kind %d from %s could not be read; it is dropped",
+               static_cast<int>(e.kind), ring_->node(from).name.c_str());
 }
 
 // ---- periodic
@@ -711,6 +715,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   }
   if (n_ > 1) {
     compare_some(now);
+    inquiries_.tick();
     sync_.tick();
     rounds_.tick();
   }

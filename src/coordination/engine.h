@@ -36,6 +36,7 @@
 #include "ring/ring.h"
 #include "shard/command.h"
 #include "shard/keyspace.h"
+#include "sync/inquiry.h"
 #include "sync/rounds.h"
 #include "wire/messages.h"
 
@@ -199,6 +200,7 @@ class Engine final : private SyncHost {
   const Ring& ring() const { return *ring_; }
   Hints& hints() { return hints_; }
   MerkleSync& sync() { return sync_; }
+  Inquiries& inquiries() { return inquiries_; }
   // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
   std::size_t slots_differing() const;
   NodeIndex acting_node(Slot slot) const;  // a node that does not exist: none can be reached
@@ -480,6 +482,7 @@ class Engine final : private SyncHost {
   void equal(NodeIndex peer, Slot slot) override { hints_.clear_mark(peer, slot, space_.rows()); }
   void compared(std::uint64_t id, NodeIndex peer, Slot slot, const Outcome& outcome) override;
   void ended(std::uint64_t id, NodeIndex peer, bool failed) override;
+  void on_compare_answer(NodeIndex from, const CompareAnswer& m);
   void on_confirm(NodeIndex from, const Confirm& m);
   void on_settled(NodeIndex from, const Settled& m);
   void make_unsure(Slot slot);
@@ -549,6 +552,7 @@ class Engine final : private SyncHost {
   std::size_t outstanding_bytes_ = 0;
 
   std::uint64_t next_id_;  // begins anywhere, for the same reason
+  Inquiries inquiries_;
   std::unordered_map<std::uint64_t, Forwarded> forwards_;
   struct Line {
     std::uint32_t out = 0;  // commands forwarded and not answered

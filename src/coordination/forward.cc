@@ -111,7 +111,7 @@ void Engine::time_out_forwards(SteadyMs now) {
     if (now - f.at > 3 * options_.ack_timeout_ms) old.push_back(id);
   }
   for (const std::uint64_t id : old) {
-    LOG_NOTICE("%s did not answer a command in time",
+    LOG_SELDOM(notice, "%s did not answer a command in time",
                ring_->node(forwards_.at(id).target).name.c_str());
     metrics_.no_quorum_replies.add();
     deliver_error(take_forward(id, true).ticket, Errc::no_quorum);
@@ -121,7 +121,7 @@ void Engine::time_out_forwards(SteadyMs now) {
     if (now - g.at > options_.ack_timeout_ms) old.push_back(id);
   }
   for (const std::uint64_t id : old) {
-    LOG_NOTICE("replicas did not answer a question about slot %u in time",
+    LOG_SELDOM(notice, "replicas did not answer a question about slot %u in time",
                gathers_.at(id).request.slot.value);
     finish_gather(id, false);
   }

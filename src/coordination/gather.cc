@@ -92,7 +92,7 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
 
 void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   const auto at = gathers_.find(m.id);
-  if (at == gathers_.end()) return;
+  if (at == gathers_.end()) return void(inquiries_.on_fetch_answer(from, m));
   Gather& g = at->second;
   const auto asked = std::find_if(g.asked.begin(), g.asked.end(),
                                   [from](const auto& a) { return a.peer == from; });
@@ -204,6 +204,7 @@ int Engine::repair_differing(Gather& g, std::uint64_t id) {
     m.id = id;
     m.from_shard = options_.shard.value;
     m.effects = bytes;
+    metrics_.read_repairs.add();
     send(a.peer, shard_at(a.peer, slot), m);
     a.repairing = true;
     ++sent;

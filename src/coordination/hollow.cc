@@ -90,7 +90,7 @@ void Engine::on_whole_answer(NodeIndex from, const WholeAnswer& m) {
 void Engine::drop_held_acks(SteadyMs now) {
   std::erase_if(held_acks_, [&](const auto& h) {
     if (now - h.second.at <= options_.ack_timeout_ms) return false;
-    LOG_NOTICE("%s did not send whole records in time; its effects are not acknowledged",
+    LOG_SELDOM(notice, "%s did not send whole records in time; its effects are not acknowledged",
                ring_->node(h.second.ack.peer).name.c_str());
     return true;
   });

@@ -231,7 +231,7 @@ void Engine::time_out_turns(SteadyMs now) {
     if (!t.flushed || now - t.at < options_.ack_timeout_ms) break;
     for (std::size_t i = 0; i < t.peers.size(); ++i) {
       if (t.peers[i].state != PeerPart::State::sent) continue;
-      LOG_NOTICE("%s did not acknowledge a batch of effects in time",
+      LOG_SELDOM(notice, "%s did not acknowledge a batch of effects in time",
                  ring_->node({static_cast<std::uint16_t>(i)}).name.c_str());
       t.peers[i].state = PeerPart::State::failed;
       hint_turn(t, {static_cast<std::uint16_t>(i)});
@@ -329,8 +329,8 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   for (std::uint32_t i = 0; i < m.count; ++i) {
     const std::size_t left = in.left();
     if (!decode_effect(in, effect)) {
-      LOG_WARNING("effects from %s could not be read; no ack is sent",
-                  ring_->node(from).name.c_str());
+      LOG_SELDOM(warning, "effects from %s could not be read; no ack is sent",
+                 ring_->node(from).name.c_str());
       return;
     }
     const ApplyResult* r = nullptr;

@@ -34,11 +34,12 @@ Kept Hints::note(NodeIndex peer, Slot slot, DbIndex db, std::string_view key, Ve
   } else {
     if (p.hints.size() >= options_.hints_max) {
       ++dropped;
+      ++p.dropped;
       GYRE_PROBE(hint_overflow);
       mark(peer, slot, rows);
       return Kept::marked;
     }
-    p.hints.emplace(name, Hint{missed, now, missed});
+    p.add(name, Hint{missed, now, missed});
     ++written;
   }
   if (options_.persist) {
@@ -66,7 +67,7 @@ void Hints::delivered(NodeIndex peer, const Name& name, const Hint& taken, Store
   if (at == p.hints.end() || at->second.since < taken.since || at->second.latest != taken.latest)
     return;
   if (options_.persist) rows.erase(hint_row(peer, name));
-  p.hints.erase(at);
+  p.erase(at);
   ++replayed;
 }
 
@@ -75,8 +76,9 @@ void Hints::drop_to_mark(NodeIndex peer, const Name& name, StoreBatch& rows) {
   const auto at = p.hints.find(name);
   if (at == p.hints.end()) return;
   if (options_.persist) rows.erase(hint_row(peer, name));
-  p.hints.erase(at);
+  p.erase(at);
   ++dropped;
+  ++p.dropped;
   mark(peer, name.slot, rows);
 }
 
@@ -84,11 +86,17 @@ void Hints::expire(UnixMs now, StoreBatch& rows) {
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
     std::vector<Name> old;
+    UnixMs oldest = 0;
     for (const auto& [name, hint] : peers_[i].hints) {
-      if (now - hint.made_ms > options_.age_max_ms) old.push_back(name);
+      if (now - hint.made_ms > options_.age_max_ms) {
+        old.push_back(name);
+      } else if (oldest == 0 || hint.made_ms < oldest) {
+        oldest = hint.made_ms;
+      }
     }
     if (!old.empty()) GYRE_PROBE(hint_overflow);
     for (const Name& name : old) drop_to_mark(peer, name, rows);
+    peers_[i].oldest_ms = oldest;
   }
 }
 
@@ -128,14 +136,6 @@ std::size_t Hints::marks_total() const {
   return n;
 }
 
-UnixMs Hints::oldest_ms(NodeIndex peer) const {
-  UnixMs oldest = 0;
-  for (const auto& [name, hint] : peers_[peer.value].hints) {
-    if (oldest == 0 || hint.made_ms < oldest) oldest = hint.made_ms;
-  }
-  return oldest;
-}
-
 Result<void> Hints::load_row(std::string_view key, std::string_view value) {
   Reader in(key);
   in.u8();
@@ -158,7 +158,7 @@ Result<void> Hints::load_row(std::string_view key, std::string_view value) {
   hint.since = {v.be64()};
   hint.made_ms = static_cast<UnixMs>(v.be64());
   if (!v.finished()) return bad();
-  peers_[peer.value].hints.emplace(std::move(name), hint);
+  peers_[peer.value].add(name, hint);
   return {};
 }
 

@@ -72,7 +72,10 @@ class Hints {
   std::size_t pending(NodeIndex peer) const { return peers_[peer.value].hints.size(); }
   std::size_t pending() const;
   std::size_t marks_total() const;
-  UnixMs oldest_ms(NodeIndex peer) const;
+  // When the oldest hint was made, or somewhat before that until the next expire(); 0: no hints.
+  UnixMs oldest_ms(NodeIndex peer) const { return peers_[peer.value].oldest_ms; }
+  std::uint64_t dropped_for(NodeIndex peer) const { return peers_[peer.value].dropped; }
+  std::size_t marks_count(NodeIndex peer) const { return peers_[peer.value].marks.count(); }
 
   // Recovery: one row of the store, its key from 'h' or 'm' on.
   static constexpr char row_prefix = '\xfe';
@@ -84,6 +87,16 @@ class Hints {
   struct Peer {
     std::map<Name, Hint> hints;
     std::bitset<slots_total> marks;
+    UnixMs oldest_ms = 0;
+    std::uint64_t dropped = 0;
+    void add(const Name& name, const Hint& hint) {
+      if (hints.empty() || hint.made_ms < oldest_ms) oldest_ms = hint.made_ms;
+      hints.emplace(name, hint);
+    }
+    void erase(std::map<Name, Hint>::iterator at) {
+      hints.erase(at);
+      if (hints.empty()) oldest_ms = 0;
+    }
   };
   static std::string row(char kind, NodeIndex peer, Slot slot);
   static std::string hint_row(NodeIndex peer, const Name& name);

@@ -198,7 +198,7 @@ void BusServer::accept(int fd) {
   }
   auto connection = std::make_unique<BusConnection>(*this, loop_);
   if (const auto adopted = connection->adopt(loop_, fd); !adopted) {
-    LOG_WARNING("Bus: %s", std::string(adopted.error().text()).c_str());
+    LOG_SELDOM(warning, "Bus: %s", std::string(adopted.error().text()).c_str());
     return;
   }
   connection->handshake_ = std::make_unique<HandshakeAnswerer>(options_.secret, options_.own,
@@ -213,7 +213,7 @@ void BusServer::accept(int fd) {
 void BusServer::adopt(int fd, const HelloFields& peer) {
   auto connection = std::make_unique<BusConnection>(*this, loop_);
   if (const auto adopted = connection->adopt(loop_, fd); !adopted) {
-    LOG_WARNING("Bus: %s", std::string(adopted.error().text()).c_str());
+    LOG_SELDOM(warning, "Bus: %s", std::string(adopted.error().text()).c_str());
     return;
   }
   connection->peer_ = peer;

@@ -173,7 +173,7 @@ void Listener::accept_from(Block& socket) {
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno != EAGAIN) {
-      LOG_WARNING("Accepting a connection failed: %s", error_text(errno).c_str());
+      LOG_SELDOM(warning, "Accepting a connection failed: %s", error_text(errno).c_str());
       rest();
     }
     return;

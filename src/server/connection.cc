@@ -180,8 +180,8 @@ void Connection::on_read(std::size_t n) {
       static_cast<std::size_t>(worker_.server().config().client_query_buffer_limit.get());
   if (buffer_.size() - buffer_used_ > limit) {
     worker_.metrics().client_query_buffer_limit_disconnections.add();
-    LOG_WARNING("client %s is closed: its query buffer passed client-query-buffer-limit",
-                peer_address().c_str());
+    LOG_SELDOM(warning, "client %s is closed: its query buffer passed client-query-buffer-limit",
+               peer_address().c_str());
     worker_.closed(*this);
     return;
   }

@@ -14,6 +14,7 @@
 #include "base/numbers.h"
 #include "commands/command_command.h"
 #include "commands/table.h"
+#include "server/info_lines.h"
 #include "server/server.h"
 #include "server/version.h"
 #include "server/worker.h"
@@ -24,74 +25,6 @@ extern "C" int mallctl(const char* name, void* old_value, std::size_t* old_size,
 
 namespace gyre {
 namespace {
-
-// ---- lines
-
-class Lines {
- public:
-  Lines(Worker& of, bool for_cluster) : worker(of), cluster_aware(for_cluster) {}
-
-  void section(std::string_view name) {
-    if (!text.empty()) text += "\r\n";
-    text.append("# ").append(name).append("\r\n");
-  }
-  void put(std::string_view field, std::string_view value) {
-    text.append(field).append(":").append(value).append("\r\n");
-  }
-  void put(std::string_view field, std::uint64_t value) { put(field, std::to_string(value)); }
-  void put_signed(std::string_view field, std::int64_t value) { put(field, format_int(value)); }
-  void put_real(std::string_view field, double value, int digits = 2) {
-    char number[64];
-    std::snprintf(number, sizeof number, "%.*f", digits, value);
-    put(field, number);
-  }
-  // Bytes, and the same for humans.
-  void put_bytes(std::string_view field, std::uint64_t bytes) {
-    put(field, bytes);
-    put(std::string(field) + "_human", human(bytes));
-  }
-  void zeros(std::initializer_list<std::string_view> fields) {
-    for (const std::string_view f : fields) put(f, 0);
-  }
-  // All metrics that belong to a section (metrics.def).
-  void metrics(std::string_view section) {
-    for (const InfoRow& row : info_rows(totals(), section)) put(row.field, row.value);
-  }
-
-  Server& server() const { return worker.server(); }
-  const MetricTotals& totals() {
-    if (totals_known_) return totals_;
-    std::vector<const Metrics*> all;
-    each_worker([&](Worker& w) { all.push_back(&w.metrics()); });
-    totals_ = sum(all);
-    totals_known_ = true;
-    return totals_;
-  }
-  template <class F>
-  void each_worker(F&& f) const {
-    for (std::size_t i = 0; i < server().shards(); ++i) {
-      f(server().worker(ShardIndex{static_cast<std::uint16_t>(i)}));
-    }
-  }
-
-  Worker& worker;
-  const bool cluster_aware;
-  std::string text;
-
- private:
-  static std::string human(std::uint64_t bytes) {
-    constexpr const char* units[] = {"B", "K", "M", "G", "T", "P"};
-    auto value = static_cast<double>(bytes);
-    std::size_t unit = 0;
-    for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
-    char number[64];
-    std::snprintf(number, sizeof number, unit == 0 ? "%.0f%s" : "%.2f%s", value, units[unit]);
-    return number;
-  }
-
-  MetricTotals totals_{};
-  bool totals_known_ = false;
-};
 
 // ---- the machine
 
@@ -146,7 +79,7 @@ std::uint64_t record_bytes(Server& server) {
 
 // ---- sections
 
-void server_section(Lines& out) {
+void server_section(InfoLines& out) {
   Server& server = out.server();
   const Config& config = server.config();
   const UnixMs now = server.clock().wall_ms();
@@ -181,13 +114,13 @@ void server_section(Lines& out) {
 }
 
 // Nothing blocks, tracks or subscribes yet: those are none, not unknown.
-void clients_section(Lines& out) {
+void clients_section(InfoLines& out) {
   out.put("connected_clients", out.server().clients.load(std::memory_order_relaxed));
   out.put_signed("maxclients", out.server().config().maxclients);
   out.zeros({"blocked_clients", "tracking_clients", "clients_in_timeout_table"});
 }
 
-void memory_section(Lines& out) {
+void memory_section(InfoLines& out) {
   Server& server = out.server();
   const std::uint64_t used = used_memory(server), resident = resident_bytes();
   const std::uint64_t peak = server.sampler.memory_peak(used);
@@ -242,7 +175,7 @@ void memory_section(Lines& out) {
 
 // There are no snapshots and no rewrites: the store on disk is always current. Its figures are in
 // the section Store.
-void persistence_section(Lines& out) {
+void persistence_section(InfoLines& out) {
   Server& server = out.server();
   const Store* store = server.store();
   const StoreStats stats = store ? store->stats() : StoreStats{};
@@ -266,7 +199,7 @@ void persistence_section(Lines& out) {
   out.zeros({"aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"});
 }
 
-void stats_section(Lines& out) {
+void stats_section(InfoLines& out) {
   const InfoSampler::Rates rates = out.server().sampler.rates();
   if (rates.known) {
     out.put("instantaneous_ops_per_sec", static_cast<std::uint64_t>(rates.commands + 0.5));
@@ -302,7 +235,7 @@ void stats_section(Lines& out) {
 }
 
 // Nodes of a ring are equals, so to Redis' eyes each is a master without replicas.
-void replication_section(Lines& out) {
+void replication_section(InfoLines& out) {
   out.put("role", "master");
   out.put("connected_slaves", 0);
   out.put("master_failover_state", "no-failover");
@@ -314,7 +247,7 @@ void replication_section(Lines& out) {
              "repl_backlog_histlen"});
 }
 
-void cpu_section(Lines& out) {
+void cpu_section(InfoLines& out) {
   const auto put = [&](std::string_view suffix, int who) {
     rusage usage{};
     if (getrusage(who, &usage) != 0) return;
@@ -328,7 +261,7 @@ void cpu_section(Lines& out) {
   put("_children", RUSAGE_CHILDREN);
 }
 
-void commandstats_section(Lines& out) {
+void commandstats_section(InfoLines& out) {
   for (const CommandSpec* spec : all_commands()) {
     std::uint64_t calls = 0, usec = 0, rejected = 0, failed = 0;
     out.each_worker([&, index = command_index(*spec)](Worker& w) {
@@ -348,7 +281,7 @@ void commandstats_section(Lines& out) {
   }
 }
 
-void errorstats_section(Lines& out) {
+void errorstats_section(InfoLines& out) {
   std::map<std::string, std::uint64_t> sums;
   out.each_worker([&](Worker& w) { w.errors().add_to(sums); });
   for (const auto& [prefix, count] : sums) {
@@ -356,12 +289,12 @@ void errorstats_section(Lines& out) {
   }
 }
 
-void cluster_section(Lines& out) {
+void cluster_section(InfoLines& out) {
   out.put("cluster_enabled", out.cluster_aware ? 1 : 0);
 }
 
 // What this node holds; on a ring DBSIZE counts the whole of it. avg_ttl 0 is Redis' "not known".
-void keyspace_section(Lines& out) {
+void keyspace_section(InfoLines& out) {
   for (std::size_t db = 0; db < 256; ++db) {
     std::uint64_t keys = 0, expires = 0;
     out.each_worker([&](Worker& w) {
@@ -375,85 +308,7 @@ void keyspace_section(Lines& out) {
   }
 }
 
-// Whether this node may act, and a line for each peer as the detector sees it.
-void membership_lines(Lines& out, const Ring& ring) {
-  Membership* const membership = out.server().membership();
-  if (!membership) return;
-  const Membership::Snapshot seen = membership->look();
-  const std::uint8_t unfit = membership->unfit();
-  out.put("fit", unfit == 0 ? 1 : 0);
-  out.put("unfit_clock", unfit & unfit_clock ? 1 : 0);
-  out.put("unfit_disk", unfit & unfit_disk ? 1 : 0);
-  out.put_signed("clock_off_median_ms", seen.clock_off_ms);
-  out.put_signed("clock_jump_ms", seen.clock_jump_ms);
-  for (std::size_t n = 0; n < seen.peers.size(); ++n) {
-    const NodeIndex node{static_cast<std::uint16_t>(n)};
-    if (node == out.server().self()) continue;
-    const Detector::View& v = seen.peers[n];
-    std::string line = "state=";
-    line += Detector::name(v.state);
-    line += ",link=";
-    line += out.worker.engine().peer(node).up ? "up" : "down";
-    line += ",answered_ms_ago=" + format_int(v.answered_ago_ms);
-    line += ",timeout_ms=" + format_int(v.timeout_ms);
-    line += ",offset_ms=" + format_int(v.clock_known ? v.clock_base_ms - seen.base_ms : 0);
-    line += ",unfit=" + format_int(v.unfit);
-    line += ",transitions=" + std::to_string(v.transitions);
-    line += ",suspects=";
-    for (std::size_t i = 0; i < v.suspects.size(); ++i) {
-      if (v.suspects[i] >= ring.nodes().size()) continue;
-      line += (i ? "+" : "") + ring.node({v.suspects[i]}).name;
-    }
-    out.put("peer_" + ring.node(node).name, line);
-  }
-}
-
-void ring_section(Lines& out) {
-  Server& server = out.server();
-  const Ring& ring = server.ring();
-  const Engine& engine = out.worker.engine();
-  std::uint64_t up = 1, held = 0, acting = 0;
-  std::int64_t offset = 0;
-  for (std::size_t n = 0; n < ring.nodes().size(); ++n) {
-    const NodeIndex node{static_cast<std::uint16_t>(n)};
-    if (node != server.self() && engine.peer(node).up) ++up;
-  }
-  for (std::size_t s = 0; s < slots_total; ++s) {
-    const Slot slot{static_cast<std::uint16_t>(s)};
-    held += ring.is_replica(server.self(), slot) ? 1 : 0;
-    acting += engine.acting_node(slot) == server.self() ? 1 : 0;
-  }
-  out.each_worker([&](Worker& w) {
-    offset = std::max(offset, w.published().clock_offset_ms_max.load(std::memory_order_relaxed));
-  });
-  out.put("cluster_name", server.config().cluster_name.get());
-  out.put("node_name", ring.node(server.self()).name);
-  out.put("nodes", ring.nodes().size());
-  out.put("nodes_alive", up);
-  out.put("serving", server.serving() ? 1 : 0);
-  out.put("epoch", ring.epoch());
-  out.put_signed("replication_factor", ring.replication_factor());
-  out.put("write_consistency", server.config().write_consistency.get());
-  out.put("read_consistency", server.config().read_consistency.get());
-  out.put("slots_held", held);
-  out.put("slots_acted", acting);
-  out.put_signed("clock_offset_ms_max", offset);
-  membership_lines(out, ring);
-  out.metrics("ring");
-}
-
-void hints_section(Lines& out) {
-  std::uint64_t pending = 0, differing = 0;
-  out.each_worker([&](Worker& w) {
-    pending += w.published().hints_pending.load(std::memory_order_relaxed);
-    differing += w.published().slots_differing.load(std::memory_order_relaxed);
-  });
-  out.put("hints_pending", pending);
-  out.put("slots_differing", differing);
-  out.put_signed("hints_max", out.server().config().hints_max);
-}
-
-void store_section(Lines& out) {
+void store_section(InfoLines& out) {
   const Store* store = out.server().store();
   out.put("store_open", store ? 1 : 0);
   out.metrics("store");
@@ -468,15 +323,15 @@ void store_section(Lines& out) {
   out.put("store_failing", s.failing ? 1 : 0);
 }
 
-void shards_section(Lines& out) {
+void shards_section(InfoLines& out) {
   out.metrics("shards");
 }
-void no_lines(Lines&) {}
+void no_lines(InfoLines&) {}
 
 struct Section {
   std::string_view name;   // as asked for
   std::string_view title;  // tools look for these exact words
-  void (*write)(Lines& out);
+  void (*write)(InfoLines& out);
   enum class In : std::uint8_t { standard, all, everything } in = In::standard;
   bool on_ring_only = false;
 };
@@ -494,8 +349,10 @@ constexpr Section sections[] = {
     {"errorstats", "Errorstats", errorstats_section},
     {"latencystats", "Latencystats", no_lines, Section::In::all},
     {"cluster", "Cluster", cluster_section},
-    {"ring", "Ring", ring_section, Section::In::standard, true},
-    {"hints", "Hints", hints_section, Section::In::standard, true},
+    {"ring", "Ring", info_ring, Section::In::standard, true},
+    {"hints", "Hints", info_hints, Section::In::standard, true},
+    {"antientropy", "AntiEntropy", info_antientropy, Section::In::standard, true},
+    {"conflicts", "Conflicts", info_conflicts, Section::In::standard, true},
     {"store", "Store", store_section},
     {"shards", "Shards", shards_section},
     {"keyspace", "Keyspace", keyspace_section},
@@ -515,7 +372,7 @@ bool wanted(const Section& section, Args names) {
 }  // namespace
 
 std::string info_text(Worker& worker, Args names, bool cluster_aware) {
-  Lines out(worker, cluster_aware);
+  InfoLines out(worker, cluster_aware);
   for (const Section& section : sections) {
     if (!wanted(section, names) || (section.on_ring_only && worker.server().alone())) continue;
     out.section(section.title);
@@ -574,7 +431,8 @@ void InfoSampler::sample(Server& server) {
     now.input += m.total_net_input_bytes.get();
     now.output += m.total_net_output_bytes.get();
   }
-  const std::uint64_t memory = used_memory(server);
+  // Asking the allocator goes through all of its arenas.
+  const std::uint64_t memory = taken_ % memory_every == 0 ? used_memory(server) : 0;
   const std::lock_guard lock(mutex_);
   samples_[taken_++ % kept] = now;
   memory_peak_ = std::max(memory_peak_, memory);

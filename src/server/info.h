@@ -52,7 +52,8 @@ class InfoSampler {
   std::uint64_t memory_peak(std::uint64_t now);
 
  private:
-  static constexpr std::size_t kept = 16;  // Redis' window
+  static constexpr std::size_t kept = 16;          // Redis' window
+  static constexpr std::size_t memory_every = 10;  // samples
   struct Sample {
     SteadyMs at = 0;
     std::uint64_t commands = 0, input = 0, output = 0;

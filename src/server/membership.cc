@@ -76,6 +76,7 @@ void Membership::probe(Worker& w, NodeIndex peer) {
   put_header(batch_, w.header(false));
   put_message(batch_, 0, detector_.probe(peer, machine_.steady_ms()));
   w.metrics().heartbeat_bytes_sent.add(batch_.size());
+  w.published().inside.bus(peer).send(batch_.size(), true);
   PeerLink& link = *peers_[peer.value].link;
   if (!link.send_batch(batch_)) link.break_link("too many probes wait to be sent");
 }
@@ -90,11 +91,13 @@ void Membership::on_probe(Worker& w, BusConnection& from, NodeIndex peer, std::s
     return from.end("a heartbeat that could not be read");
   }
   w.metrics().heartbeat_bytes_received.add(batch.size());
+  w.published().inside.bus(peer).receive(batch.size(), true);
   heard(w, peer, h);
   batch_.clear();
   put_header(batch_, w.header(true));
   put_message(batch_, 0, detector_.answer(m, load_, machine_.wall_ms() - clock_.wall_ms()));
   w.metrics().heartbeat_bytes_sent.add(batch_.size());
+  w.published().inside.bus(peer).send(batch_.size(), true);
   from.reply(batch_);
 }
 
@@ -108,6 +111,7 @@ void Membership::on_answer(Worker& w, NodeIndex peer, std::string_view batch) {
     return peers_[peer.value].link->break_link("an answer that could not be read");
   }
   w.metrics().heartbeat_bytes_received.add(batch.size());
+  w.published().inside.bus(peer).receive(batch.size(), true);
   heard(w, peer, h);
   detector_.answered(peer, h, m, machine_.steady_ms());
 }

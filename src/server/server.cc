@@ -32,18 +32,6 @@ constexpr std::int64_t clock_ahead_ms = 1000;
 constexpr std::int64_t clock_near_ms = 100;
 constexpr std::int64_t clock_wait_ms = 5000;  // how long a start waits for others' clocks
 
-// "FILE:NUMBER: " of the line in the config file that ends with these words; empty when there is
-// none.
-std::string place_of_line(const std::string& file, const std::string& words) {
-  std::ifstream in(file);
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (line.find("cluster-node") == 0 && line.find(words) != std::string::npos)
-      return file + ":" + std::to_string(number) + ": ";
-  }
-  return {};
-}
-
 std::string hex40() {
   std::string out;
   char part[17];
@@ -78,62 +66,6 @@ Server::Server(Config& config) : config_(config), run_id_(hex40()) {}
 Server::~Server() = default;
 
 // ---- start
-
-Result<void> Server::open_ring() {
-  std::vector<NodeInfo> nodes;
-  for (const std::string& line : config_.cluster_node.lines()) {
-    auto node = parse_node_info(std::string_view(line));
-    if (!node)
-      return Error(Errc::config, place_of_line(config_.file(), line) + "cluster-node " + line +
-                                     ": " + std::string(node.error().text()));
-    nodes.push_back(std::move(*node));
-  }
-  if (nodes.empty()) {
-    NodeInfo self;
-    self.name = config_.node_name.get().empty() ? "gyre" : config_.node_name.get();
-    self.host = "127.0.0.1";
-    self.port = static_cast<std::uint16_t>(config_.port.get());
-    self.cluster_client_port = static_cast<std::uint16_t>(config_.cluster_client_port.get());
-    ring_ = std::make_shared<const Ring>(Ring::alone(self));
-    return {};
-  }
-  const std::string name = config_.node_name.get();
-  if (name.empty())
-    return Error(Errc::config,
-                 "with cluster-node lines node-name must say which of them this node is");
-  if (config_.bus_port == 0)
-    return Error(Errc::config, "with cluster-node lines bus-port must be given");
-  auto ring = Ring::build(std::move(nodes), static_cast<int>(config_.replication_factor.get()));
-  if (!ring) return ring.error();
-  ring_ = std::make_shared<const Ring>(std::move(*ring));
-  const auto self = ring_->find(name);
-  if (!self)
-    return Error(Errc::config, "node-name '" + name + "' is on none of the cluster-node lines");
-  self_ = *self;
-  if (ring_->node(self_).bus_port != config_.bus_port) {
-    return Error(Errc::config, "bus-port is " + std::to_string(config_.bus_port.get()) +
-                                   ", but the cluster-node line of " + name + " says " +
-                                   std::to_string(ring_->node(self_).bus_port));
-  }
-  if (ring_->capped()) {
-    LOG_WARNING("replication-factor %lld is more than the ring's nodes: %d replicas are kept",
-                static_cast<long long>(config_.replication_factor.get()),
-                ring_->replication_factor());
-  }
-  if (ring_->nodes().size() > 1) {
-    const std::string path = config_.cluster_secret_file.get();
-    if (path.empty())
-      return Error(Errc::config,
-                   "a ring needs cluster-secret-file: nodes prove to each other that they know it");
-    auto secret = read_secret(path);
-    if (!secret) return secret.error();
-    secret_ = std::move(*secret);
-    // One seed for all tables of the ring, so that SCAN cursors mean the same on every node;
-    // clients do not know the secret it comes from.
-    set_table_seed(hash64(secret_, 0x6779726572696e67u));
-  }
-  return {};
-}
 
 Result<void> Server::open_store() {
   persist_ = config_.persistence;
@@ -264,25 +196,6 @@ Levels Server::default_levels() const {
   return levels;
 }
 
-HelloFields Server::hello_fields(ShardIndex shard) const {
-  HelloFields own;
-  own.format = wire_format;
-  own.cluster = config_.cluster_name.get();
-  own.node = ring_->node(self_).name;
-  own.shard = shard.value;
-  own.threads = static_cast<std::uint32_t>(workers_.size());
-  own.ring = ring_->describe();
-  return own;
-}
-
-std::string Server::check_peer(const HelloFields& peer) const {
-  const auto index = ring_->find(peer.node);
-  if (!index) return "node '" + peer.node + "' is not in this node's ring";
-  if (*index == self_) return "node '" + peer.node + "' is this node itself";
-  const std::string difference = ring_->describe_difference(peer.ring);
-  return difference.empty() ? std::string() : "the rings differ: " + difference;
-}
-
 Result<void> Server::start() {
   started_ms_ = clock_.wall_ms();
   start_steady_ = clock_.steady_ms();
@@ -341,6 +254,7 @@ Result<void> Server::start() {
     options.ack_timeout_ms = config_.replica_ack_timeout;
     options.hints_max = static_cast<std::size_t>(config_.hints_max.get()) / threads + 1;
     options.hints_age_ms = config_.hints_max_age * 1000;
+    w.published_.inside.resize(ring_->nodes().size());
     w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock(), w.random_,
                                          w.command_options_, w.metrics_, w);
   }
@@ -373,37 +287,7 @@ Result<void> Server::start() {
   }
   if (!alone()) {
     workers_[0]->post([this](Worker& worker) { membership_->start(worker); });
-    // The bus opens when every thread can take its connections.
-    for (auto& w : workers_) {
-      std::mutex m;
-      std::condition_variable done;
-      bool ready = false;
-      w->post([&](Worker&) {
-        const std::lock_guard lock(m);
-        ready = true;
-        done.notify_one();
-      });
-      std::unique_lock lock(m);
-      done.wait(lock, [&] { return ready; });
-    }
-    std::vector<std::string> hosts;
-    const std::string bus_bind =
-        config_.bus_bind.get().empty() ? config_.bind.get() : config_.bus_bind.get();
-    auto split = split_words(bus_bind);
-    if (split) hosts = *split;
-    Result<void> opened;
-    std::mutex m;
-    std::condition_variable done;
-    bool ready = false;
-    workers_[0]->post([&](Worker&) {
-      opened = bus_listener_->open(hosts, static_cast<std::uint16_t>(config_.bus_port.get()), 128);
-      const std::lock_guard lock(m);
-      ready = true;
-      done.notify_one();
-    });
-    std::unique_lock lock(m);
-    done.wait(lock, [&] { return ready; });
-    if (!opened) {
+    if (auto opened = open_bus(); !opened) {
       request_stop();
       return opened;
     }
@@ -414,65 +298,6 @@ Result<void> Server::start() {
              alone() ? "ready to accept connections" : "the ring is being joined", workers_.size(),
              workers_.size() == 1 ? "" : "s", static_cast<long long>(config_.port.get()),
              persist_ ? "" : "; persistence is off");
-  return {};
-}
-
-Result<void> Server::open_listeners() {
-  Worker& w0 = *workers_[0];
-  const auto accept = [this](bool cluster_aware) {
-    return [this, cluster_aware](int fd, const std::string& address) {
-      if (clients.load() >= static_cast<std::uint64_t>(config_.maxclients.get())) {
-        static const std::string_view text = "-ERR max number of clients reached\r\n";
-        (void)!::write(fd, text.data(), text.size());
-        ::close(fd);
-        workers_[0]->metrics_.rejected_connections.add();
-        return;
-      }
-      const bool loopback = address.starts_with("127.") || address.starts_with("[::1]");
-      if (config_.protected_mode && config_.requirepass.get().empty() && !loopback) {
-        static const std::string_view text =
-            "-DENIED Gyre is running in protected mode because no password is set. Connect from "
-            "the loopback address, or set "
-            "requirepass, or turn protected-mode off.\r\n";
-        (void)!::write(fd, text.data(), text.size());
-        ::close(fd);
-        return;
-      }
-      clients.fetch_add(1);
-      Worker& to = *workers_[next_worker_++ % workers_.size()];
-      to.shard().value == 0 ? to.adopt_client(fd, cluster_aware)
-                            : workers_[0]->send_mail(to.shard(), [fd, cluster_aware](Worker& w) {
-                                w.adopt_client(fd, cluster_aware);
-                              });
-    };
-  };
-  std::vector<std::string> hosts;
-  auto split = split_words(config_.bind.get());
-  if (!split) return Error(Errc::config, "bind " + config_.bind.get() + " cannot be read");
-  hosts = *split;
-  const int backlog = static_cast<int>(config_.tcp_backlog.get());
-  if (config_.port != 0) {
-    listener_ = std::make_unique<Listener>(w0.loop_, accept(false));
-    if (auto r = listener_->open(hosts, static_cast<std::uint16_t>(config_.port.get()), backlog);
-        !r)
-      return r;
-  }
-  if (config_.cluster_client_port != 0) {
-    cluster_listener_ = std::make_unique<Listener>(w0.loop_, accept(true));
-    if (auto r = cluster_listener_->open(
-            hosts, static_cast<std::uint16_t>(config_.cluster_client_port.get()), backlog);
-        !r)
-      return r;
-  }
-  if (!alone()) {
-    bus_listener_ = std::make_unique<Listener>(w0.loop_, [this](int fd, const std::string&) {
-      Worker& to = *workers_[next_bus_++ % workers_.size()];
-      to.shard().value == 0
-          ? to.adopt_bus(fd)
-          : workers_[0]->send_mail(to.shard(), [fd](Worker& w) { w.adopt_bus(fd); });
-    });
-  }
-  w0.loop_.watch_signals([this](int) { request_stop(); });
   return {};
 }
 

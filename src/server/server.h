@@ -120,6 +120,7 @@ class Server final : public StoreSink {
   Result<void> open_store();
   Result<void> load();
   Result<void> open_listeners();
+  Result<void> open_bus();
   void apply_options();
   void register_hooks();
   std::size_t raise_file_limit();

@@ -103,10 +103,14 @@ void gyre(SessionCall& call) {
   help(call,
        "CONSISTENCY [READ <level>] [WRITE <level>]|Set this connection's levels (one, quorum, all, "
        "a number), or return them.\n"
+       "EXPLAIN <key>|Return what this node's replica knows of a key: bounds, versions, who wrote "
+       "them.\n"
        "LOCAL <command> [<arg> ...]|Read from this node's replica alone.\n"
        "NODES|Return the nodes of the ring.\n"
        "REPLICAS <key>|Return the names of a key's replicas, primary first.\n"
-       "STATUS|Return the state of the ring in numbers.");
+       "STATUS|Return the state of the ring in numbers.\n"
+       "SYNC [<peer>] [NOW]|Compare with peers now, or return how far background comparisons are.\n"
+       "VERIFY [<slot>]|Recompute the digests of this node's slots and return what is wrong.");
 }
 
 constexpr auto rows = std::to_array<SessionRow>({

@@ -19,6 +19,7 @@ constexpr std::size_t arena_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
 constexpr std::uint64_t tick_ms = 20;
+constexpr std::uint64_t sample_every = 5;  // ticks
 
 }  // namespace
 
@@ -350,6 +351,7 @@ void Worker::publish_ring(bool count) {
   }
   if (count || up != published_.peers_up_bits.load(std::memory_order_relaxed))
     published_.slots_differing.store(engine_->slots_differing(), std::memory_order_relaxed);
+  if (count) published_.inside.update(*engine_);
   published_.peers_up_bits.store(up, std::memory_order_release);
   published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
 }
@@ -369,14 +371,16 @@ void Worker::tick() {
   watch_links(now);
   published_.clients.store(connections_.size(), std::memory_order_relaxed);
   if (loaded_) published_.waiting.store(engine_->operations_waiting(), std::memory_order_relaxed);
+  ++ticks_;
   // Counting looks at every slot: five times a second is often enough while nobody comes or goes.
-  if (loaded_ && !server_.alone()) publish_ring(++ticks_ % 10 == 0);
+  if (loaded_ && !server_.alone()) publish_ring(ticks_ % 10 == 0);
   if (shard_.value == 0) {
     if (loaded_) server_.tick(*this);
-    server_.sampler.sample(server_);
+    if (ticks_ % sample_every == 0) server_.sampler.sample(server_);
   }
   if (now - last_client_check_ > 1000) {
     last_client_check_ = now;
+    log_held_lines();
     check_clients();
   }
   if (!paused_.empty() && !congested()) {
@@ -413,8 +417,8 @@ void Worker::check_clients() {
     if (soft && c->soft_limit_since == 0) c->soft_limit_since = now;
     if (hard || (soft && now - c->soft_limit_since > normal.soft_seconds * 1000)) {
       metrics_.client_output_buffer_limit_disconnections.add();
-      LOG_WARNING("client %s is closed: its output passed client-output-buffer-limit",
-                  c->peer_address().c_str());
+      LOG_SELDOM(warning, "client %s is closed: its output passed client-output-buffer-limit",
+                 c->peer_address().c_str());
       out.push_back(c.get());
     }
   }

@@ -33,6 +33,7 @@
 #include "net/peer_link.h"
 #include "server/connection.h"
 #include "server/info.h"
+#include "server/inside.h"
 #include "server/mailbox.h"
 
 namespace gyre {
@@ -52,6 +53,7 @@ struct Published {
   std::atomic<std::uint64_t> peers_up_bits{0};  // of the first 64 nodes
   std::atomic<std::uint64_t> turn_us{0};        // the longest turn since somebody took it
   std::atomic<std::uint64_t> waiting{0};        // operations that wait for peers
+  PublishedInside inside;
 };
 
 // Statistics per command (INFO commandstats), one writer.

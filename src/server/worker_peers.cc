@@ -150,6 +150,7 @@ void Worker::send_batch(NodeIndex peer, std::string_view messages) {
   l.last_sent = now;
   metrics_.peer_batches_sent.add();
   metrics_.peer_bytes_sent.add(batch_.size());
+  published_.inside.bus(peer).send(batch_.size(), messages.empty());
 }
 
 void Worker::flush_peers() {
@@ -167,6 +168,7 @@ void Worker::flush_peers() {
       BusConnection* to = l.answering.front();
       l.answering.erase(l.answering.begin());
       metrics_.peer_bytes_sent.add(batch_.size());
+      published_.inside.bus(peer).send(batch_.size(), false);
       to->reply(batch_);
     } else if (waiting && l.link->up()) {
       std::string messages;
@@ -181,6 +183,7 @@ void Worker::flush_peers() {
       while (!l.answering.empty()) {
         BusConnection* to = l.answering.front();
         l.answering.erase(l.answering.begin());
+        published_.inside.bus(peer).send(batch_.size(), true);
         to->reply(batch_);
       }
     }
@@ -201,6 +204,7 @@ void Worker::on_bus_batch(BusConnection& from, std::string_view batch) {
   metrics_.peer_bytes_received.add(batch.size());
   Link& l = links_[peer.value];
   if (!on_batch(peer, batch, 0)) return from.end("a batch that could not be read");
+  published_.inside.bus(peer).receive(batch.size(), !batch_had_messages_);
   if (l.answering.empty()) {
     l.answer_by = now_ms() + answer_within_ms;
     if (!l.answer_timer) l.answer_timer = std::make_unique<Timer>(loop_);
@@ -220,7 +224,8 @@ void Worker::on_link_reply(NodeIndex peer, std::string_view batch) {
     sent = l.sent_wall.front();
     l.sent_wall.pop_front();
   }
-  if (!on_batch(peer, batch, sent)) l.link->break_link("a reply that could not be read");
+  if (!on_batch(peer, batch, sent)) return l.link->break_link("a reply that could not be read");
+  published_.inside.bus(peer).receive(batch.size(), !batch_had_messages_);
 }
 
 bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) {

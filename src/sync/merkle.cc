@@ -569,16 +569,18 @@ void MerkleSync::tick() {
   }
   for (const std::uint64_t id : old) end(id, true);
   for (const std::uint64_t id : held) advance(id);
-  if (options_.interval_ms == 0) return;
   for (std::size_t i = 0; i < pairs_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (options_.self.value < peer.value && host_.reachable(peer)) background(peer);
+    const Pair& p = pairs_[i];
+    const bool own = options_.interval_ms > 0 && options_.self.value < peer.value;
+    if ((own || p.kicked || p.progress.running) && host_.reachable(peer)) background(peer);
   }
 }
 
 void MerkleSync::kick(NodeIndex peer) {
   Pair& p = pairs_[peer.value];
   p.next_at = 0;
+  p.kicked = true;
   if (!p.progress.running && host_.reachable(peer)) background(peer);
 }
 
@@ -588,6 +590,7 @@ void MerkleSync::background(NodeIndex peer) {
   if (!p.progress.running) {
     if (now < p.next_at) return;
     p.next_at = now + options_.interval_ms;
+    p.kicked = false;
     p.progress.running = true;
     p.progress.slots_left = 0;
     p.again.clear();

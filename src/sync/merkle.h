@@ -98,7 +98,8 @@ class MerkleSync {
     return start(peer, slots, purpose, round, false);
   }
   void tick();
-  // A background comparison with the peer begins now.
+  // A background comparison with the peer begins now, whichever side's turn it is; when one is
+  // running, another follows it.
   void kick(NodeIndex peer);
   void peer_down(NodeIndex peer);
   const SyncProgress& progress(NodeIndex peer) const { return pairs_[peer.value].progress; }
@@ -156,6 +157,7 @@ class MerkleSync {
     std::int64_t patience_ms = 0;  // how long an answer is waited for
     std::map<std::uint64_t, std::vector<CompareRanges::Range>> questions;  // out
     std::vector<Slot> again;  // differed at the first look
+    bool kicked = false;
     SyncProgress progress;
   };
 

@@ -135,6 +135,28 @@ def on_terminal(*words, seconds=2.0):
     return out.decode(errors="replace")
 
 
+@test(quick=True)
+def node_reads_that_fill_the_room():
+    """Pieces as large as the room that is given to a read make it read again at once, and nothing is there."""
+    with Cluster(1) as c:
+        with c[0].client() as r:
+            r.sock.settimeout(10)
+            for room in (16 * 1024, 100002 - 16 * 1024):
+                for begun in (5, 20):
+                    head = b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$100000\r\n"
+                    bytes_ = head + b"v" * 100000 + b"\r\n" + b"PING\r\n"
+                    at = 0
+                    for n in (begun, room, room, len(bytes_)):
+                        r.sock.sendall(bytes_[at:at + n])
+                        at += n
+                        time.sleep(0.05)
+                    got = b""
+                    while len(got) < 12:
+                        got += r.sock.recv(100)
+                    eq(got, b"+OK\r\n+PONG\r\n")
+            eq(r("STRLEN", "key"), 100000)
+
+
 @test()
 def node_tools():
     """redis-cli's modes."""

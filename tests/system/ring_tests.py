@@ -78,6 +78,80 @@ def ring_any_node_any_key():
         eq(x[5000:], [b"%d" % i for i in range(5000)], "order within a pipeline")
 
 
+def look_at_replicas(ring, names):
+    """INFO's sections about healing; GYRE VERIFY, SYNC and EXPLAIN."""
+    for n in ring:
+        shown = n.call("INFO").decode()
+        for title in ("# Hints", "# AntiEntropy", "# Conflicts"):
+            ok(title in shown, "INFO of %s has no %s" % (n.name, title))
+        others = [x for x in names if x != n.name]
+        for prefix, field in (("hints_peer", "oldest_ms="), ("sync_peer", "last_completed_ms_ago=")):
+            lines = [x for x in shown.split("\r\n") if x.startswith(prefix)]
+            eq(sorted(re.search("name=([^,]*)", x).group(1) for x in lines), others, "%s of %s" % (prefix, n.name))
+            ok(all(field in x for x in lines), lines)
+        for field in ("read_repairs", "takeovers", "tombstones", "slots_purgeable", "rounds_settled", "too_old_refused"):
+            ok("\r\n%s:" % field in shown, "INFO of %s has no %s" % (n.name, field))
+        with n.client(proto=3) as r:
+            v = as_map(r("GYRE", "VERIFY"))
+            eq([v["slots"], v["bad"], v["bad_slots"]], [16384, 0, []], "VERIFY on %s: %r" % (n.name, v))
+            beside = [as_map(x) for x in v["replicas"]]
+            eq([[text(x["node"]), text(x["state"]), x["compared"], x["differ"]] for x in beside], [[x, "answered", 16384, 0] for x in others])
+            one = as_map(r("GYRE", "VERIFY", 7))
+            eq([one["slots"], [as_map(x)["compared"] for x in one["replicas"]]], [1, [1, 1]])
+            peers = [x for x in shown.split("\r\n") if x.startswith("peer_n")]
+            traffic = [re.search(",bytes_sent=(\\d+),bytes_received=(\\d+),heartbeat_bytes_sent=(\\d+),heartbeat_bytes_received=(\\d+)", x) for x in peers]
+            ok(len(peers) == 2 and all(t and min(map(int, t.groups())) > 0 for t in traffic), peers)
+            error_of(r, "GYRE", "VERIFY", 16384)
+            error_of(r, "GYRE", "SYNC", "nobody")
+            eq([text(as_map(p)["peer"]) for p in r("GYRE", "SYNC")], others)
+            for peer in others:     # also where the other side is the one that compares by itself
+                before = as_map(r("GYRE", "SYNC", peer)[0])["rounds"]
+                eq(r("GYRE", "SYNC", peer, "NOW"), "OK")
+                wait_until("%s compares with %s" % (n.name, peer),
+                           lambda: as_map(r("GYRE", "SYNC", peer)[0])["rounds"] > before, 10)
+            eq(r("GYRE", "SYNC", "NOW"), "OK")
+    with ring[0].client(proto=3) as r:
+        r("HSET", "explained", "f", "v", "g", "w")
+        r("PEXPIRE", "explained", 1000000)
+    for n in ring:
+        def explains(n=n):
+            with n.client(proto=3) as r:
+                e = as_map(r("GYRE", "EXPLAIN", "explained"))
+            if text(e["type"]) != "hash" or e["expiry"] is None:
+                return e,
+            shown = [as_map(x) for x in e["shown"]]
+            eq(sorted(text(x["id"]) for x in shown), ["f", "g"])
+            stamps = [as_map(x["stamp"]) for x in shown] + [as_map(e["newest"])]
+            ok(all(text(s["node"]) in names and abs(s["time_ms"] - time.time() * 1000) < 60000 for s in stamps), stamps)
+            others = [as_map(x) for x in e["replicas"]]
+            eq(sorted([text(x["node"]) for x in others] + [n.name]), names)
+            return ([e["elements"], e["live"], [x["tombstone"] for x in shown]] == [2, 1, [0, 0]] and text(e["why"]).startswith("each element")
+                    and all([text(x["state"]), x["lacks"], x["ahead"]] == ["same", 0, 0] for x in others)) or (e,)
+        wait_until("%s explains a key" % n.name, explains, 10)
+    nothing = as_map(ring[0].call("GYRE", "EXPLAIN", "nothing:here"))
+    eq(text(nothing["type"]), "none")
+    ok(text(nothing["why"]).startswith("there is nothing"), nothing)
+
+
+@test(gyre=True)
+def ring_explain_who_lacks():
+    """A replica that is gone while a key is written lacks it; once back, and healed, it is the same."""
+    with Cluster(3, options={"hints-max": 0}) as ring:
+        ring[0].call("HSET", "h", "a", "1", "b", "2")
+        ring.wait_settled(30)
+        ring[2].stop()
+        try:
+            ring[0].call("HSET", "h", "b", "3", "c", "4")
+            of = lambda: as_map([x for x in map(as_map, as_map(ring[0].call("GYRE", "EXPLAIN", "h"))["replicas"]) if text(x["node"]) == "n3"][0])
+            wait_until("n3 does not answer", lambda: text(of()["state"]) in ("silent", "unreachable") or (of(),), 10)
+            v = as_map(ring[0].call("GYRE", "VERIFY"))
+            ok([text(as_map(x)["state"]) for x in v["replicas"] if text(as_map(x)["node"]) == "n3"][0] != "answered", v)
+        finally:
+            ring[2].cont()
+        wait_until("n3 has it", lambda: text(of()["state"]) == "same" or (of(),), 30)
+        eq(as_map(ring[0].call("GYRE", "VERIFY"))["slots_differing"], 0)
+
+
 @test(quick=True, gyre=True)
 def ring_look_inside():
     """GYRE NODES, REPLICAS, LOCAL, STATUS, HELP, CONSISTENCY."""
@@ -109,6 +183,7 @@ def ring_look_inside():
         eq(ring[0].call("SET", "k", "v"), "OK")
         wait_until("the third replica has it", lambda: all(n.call("GYRE", "LOCAL", "GET", "k") == b"v" for n in ring), 5)
         error_of(ring[0].call, "GYRE", "LOCAL", "SET", "k", "w")
+        look_at_replicas(ring, names)
         with ring[0].client() as r:
             eq(r("GYRE", "CONSISTENCY", "READ", "quorum", "WRITE", "all"), "OK")
             eq(r("SET", "k", "w"), "OK")
@@ -125,6 +200,9 @@ def ring_look_inside():
                 eq(n.call("GYRE", "LOCAL", "GET", "k"), b"v")
             else:
                 error_of(n.call, "GYRE", "LOCAL", "GET", "k")
+                ok(holder in str(error_of(n.call, "GYRE", "EXPLAIN", "k")), "EXPLAIN names the replicas")
+            error_of(n.call, "GYRE", "VERIFY")
+            error_of(n.call, "GYRE", "SYNC", "NOW")
 
 
 def kill_each(ring, load, how):

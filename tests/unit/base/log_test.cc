@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -120,6 +121,22 @@ TEST_SUITE("base/log") {
     const auto lines = file.lines();
     CHECK(lines.size() == 800);
     for (const auto& line : lines) REQUIRE(line.ends_with("[n] warning: 0123456789"));
+  }
+
+  TEST_CASE("lines that come by the thousand are counted") {
+    LogFile file("n");
+    static SeldomLine seldom;
+    const auto say = [](int slot) { seldom.line(LogLevel::warning, "slot %d", slot); };
+    for (int i = 0; i < 1000; ++i) say(i);
+    auto lines = file.lines();
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].ends_with("warning: slot 0"));
+    seldom.flush(std::numeric_limits<std::int64_t>::max());
+    lines = file.lines();
+    REQUIRE(lines.size() == 2);
+    CHECK(lines[1].ends_with("warning: slot 1 (999 such lines; this is the first)"));
+    seldom.flush(std::numeric_limits<std::int64_t>::max());
+    CHECK(file.lines().size() == 2);
   }
 }
 

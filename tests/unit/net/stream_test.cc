@@ -58,7 +58,44 @@ struct Accepted {
   }
 };
 
+// Grows its buffer by what it gives out, as clients' connections do.
+struct Growing : Stream {
+  static constexpr std::size_t step = 1000;
+  std::string bytes;
+  std::size_t at = 0, empty_reads = 0;
+  std::span<char> read_buffer() override {
+    at = bytes.size();
+    bytes.resize(at + step);
+    return {bytes.data() + at, step};
+  }
+  void on_read(std::size_t n) override { bytes.resize(at + n); }
+  void on_nothing_read() override {
+    ++empty_reads;
+    bytes.resize(at);
+  }
+  void on_eof() override { bytes.resize(at); }
+  void on_error(const std::string&) override {}
+};
+
 TEST_SUITE("net/stream") {
+  TEST_CASE("a full buffer is read again, and nothing may be there") {
+    Loop loop;
+    Accepted accepted(loop);
+    const int client = connect_to(accepted.open());
+    Growing stream;
+    REQUIRE(stream.adopt(loop, accepted.take()));
+    stream.read_start();
+    std::string sent;
+    for (int i = 0; i < 3; ++i) {
+      const std::string piece(Growing::step, static_cast<char>('a' + i));
+      REQUIRE(send(client, piece.data(), piece.size(), 0) == static_cast<ssize_t>(piece.size()));
+      sent += piece;
+      CHECK(pump(loop, [&] { return stream.empty_reads == static_cast<std::size_t>(i) + 1; }));
+      CHECK((stream.bytes == sent));
+    }
+    ::close(client);
+  }
+
   TEST_CASE("bytes both ways, then the end") {
     Loop loop;
     Accepted accepted(loop);

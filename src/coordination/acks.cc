@@ -84,6 +84,7 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
     overtaken_.push_back({made.slot, own_bytes, std::string(newer.record)});
     return;
   }
+  if (newer.base == Newer::Base::unclear && newer.stands) return;  // no condition hangs on it
   // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
   // again would bring the element back (simulator, seed 332).
   if (original.type == TypeId::list) {

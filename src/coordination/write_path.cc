@@ -420,7 +420,11 @@ void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t ind
   }
   encode_effect(bytes, whole);
   ack.newer.emplace_back(
-      Newer{.index = index, .base = base, .too_old = {}, .record = {}},
+      Newer{.index = index,
+            .base = base,
+            .stands = r.stands && !survived,
+            .too_old = {},
+            .record = {}},
       std::move(bytes));
 }
 

@@ -59,7 +59,8 @@ Plan draw_plan(World& world) {
   p.node.window = {static_cast<std::uint16_t>((slots_total - window_slots) / 2), window_slots};
   if (world.chance(0.2)) p.node.hints_max = world.chance(0.3) ? 0 : 20;
   if (world.chance(0.15)) p.node.hints_age_ms = 2000;
-  if (world.chance(0.25)) p.node.reorder = 0.1;
+  // A healthy network keeps the order of a link.
+  if (world.chance(0.25) && p.faults.mode != FaultOptions::Mode::none) p.node.reorder = 0.1;
   p.load.clients = static_cast<std::size_t>(world.draw(4, 10));
   p.load.keys = static_cast<std::size_t>(world.draw(1, 4));
   p.load.flush = world.chance(0.2);

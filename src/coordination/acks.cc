@@ -79,7 +79,11 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   const bool moved =
       op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
   if (op->done && !moved) return;
-  if (!op->done && newer.base != Newer::Base::stands && (op->flags & flag::conditional)) {
+  if (!op->done && newer.base == Newer::Base::unclear && (op->flags & flag::conditional)) {
+    ++op->need;  // this replica does not count for it
+    return;
+  }
+  if (!op->done && newer.base == Newer::Base::moved && (op->flags & flag::conditional)) {
     fail(*op);
     overtaken_.push_back({made.slot, own_bytes, std::string(newer.record)});
     return;

@@ -152,7 +152,7 @@ Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
                                                }));
     nodes_.back()->clock().offset_ms = world_.chance(0.5) ? 0 : world_.draw(-50, 50);
   }
-  plan_.load.well = [this] { return faults_->all_well(); };
+  plan_.load.well = [this] { return faults_->all_well() && faults_->last() <= well_since_; };
   workload_ =
       std::make_unique<Workload>(world_, *shadow_, plan_.nodes, plan_.load, [this](const Op& op) {
         SimNode& to = *nodes_[op.node];
@@ -199,7 +199,7 @@ void Cluster::every_second() {
 void Cluster::watch_health() {
   world_.after(100 * ms, [this] {
     if (!loaded_) return;
-    if (!faults_->all_well()) well_since_ = world_.now();
+    well_since_ = faults_->all_well() ? std::max(well_since_, faults_->last()) : world_.now();
     workload_->set_healthy(world_.now() - well_since_ >= calm_before_healthy);
     watch_health();
   });

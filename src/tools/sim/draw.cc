@@ -263,7 +263,7 @@ void Workload::scan_on(std::size_t client, DbIndex db, const std::string& cursor
     const std::vector<std::string> words = strings_of(only(client).reply);
     Client& c = clients_[client];
     c.scanned.insert(words.begin() + 1, words.end());
-    if (!healthy_ || healthy_since_ > c.scan_began) return next(client);
+    if (!healthy_ || healthy_since_ > c.scan_began || !options_.well()) return next(client);
     if (words[0] != "0") return scan_on(client, db, words[0]);
     check_scan(client, db);
     next(client);

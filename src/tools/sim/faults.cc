@@ -69,6 +69,7 @@ void Faults::strike() {
   if (forgets && !all_well()) f = Fault::kill;
   if (!nodes_[n]->alive()) return;
   ++counts_[static_cast<std::size_t>(f)];
+  last_ = world_.now();
   switch (f) {
     case Fault::kill:
     case Fault::power:

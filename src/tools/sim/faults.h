@@ -62,6 +62,8 @@ class Faults {
   void heal();
   // No fault is under way, and every node is as it should be.
   bool all_well() const;
+  // When the last one struck; some are over at once.
+  Us last() const { return last_; }
   const FaultCounts& counts() const { return counts_; }
 
  private:
@@ -86,6 +88,7 @@ class Faults {
   bool losing_ = false;  // a disk is to be lost: nothing else happens before
   Us lose_until_ = 0;
   FaultCounts counts_{};
+  Us last_ = 0;
 };
 
 }  // namespace gyre::sim

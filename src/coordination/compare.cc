@@ -162,13 +162,6 @@ void Engine::on_settled(NodeIndex from, const Settled& m) {
   }
 }
 
-void Engine::peer_doubts(NodeIndex peer) {
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
-    if (slots_[i].acting && replica_index(slot, peer) >= 0) make_unsure(slot);
-  }
-}
-
 void Engine::on_acted(NodeIndex from, const Acted& m) {
   for (const std::uint16_t s : m.slots) {
     if (s >= slots_total || !space_.owns({s}) || !holds({s})) continue;

@@ -266,6 +266,7 @@ class Engine final : private SyncHost {
     return (v.up && v.serving ? 0u : absent) | v.unfit;
   }
   void others_may_have_acted();
+  void give_up_answers(NodeIndex peer);
   void doubt_where_cut_off(NodeIndex peer);
   int replicas_up(Slot slot) const;
   int sure_quorum() const { return n_ - options_.write_level.of(n_) + 1; }

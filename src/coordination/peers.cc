@@ -51,9 +51,30 @@ void Engine::peer_down(NodeIndex peer) {
     settle(t);
   }
   drop_settled();
+  give_up_answers(peer);
+  doubt_where_cut_off(peer);
+}
+
+// A connection of the peer to this node has ended: what it cannot tell this node, others may act
+// on, and answers that were on their way are lost, though this node's own link stands.
+void Engine::peer_doubts(NodeIndex peer) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
+    if (slots_[i].acting && replica_index(slot, peer) >= 0) make_unsure(slot);
+  }
+  if (!peers_[peer.value].view.up) return;
+  for (Turn& t : turns_) {
+    if (!t.peers.empty() && t.peers[peer.value].state == PeerPart::State::sent)
+      send_effects(t, peer);
+  }
+  give_up_answers(peer);
+}
+
+// What waits for the peer's answer fails, or is sent again.
+void Engine::give_up_answers(NodeIndex peer) {
   std::vector<std::uint64_t> ids;
   for (auto& [id, f] : forwards_) {
-    if (f.target == peer) ids.push_back(id);
+    if (f.target == peer && (f.left || !peers_[peer.value].view.up)) ids.push_back(id);
   }
   std::sort(ids.begin(), ids.end());  // the order in which the clients sent them
   for (const std::uint64_t id : ids) {
@@ -76,7 +97,6 @@ void Engine::peer_down(NodeIndex peer) {
   inquiries_.peer_down(peer);
   rounds_.peer_down(peer);
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
-  doubt_where_cut_off(peer);
   ids.clear();
   for (auto& [id, w] : walks_) {
     if (std::erase(w.asked, peer)) ids.push_back(id);

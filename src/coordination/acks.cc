@@ -107,7 +107,8 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
   // the one to an earlier effect may have brought it.
-  if (newer.base != Newer::Base::moved && !newer.too_old && theirs.newest() <= original.version) return;
+  if (newer.base != Newer::Base::moved && !newer.too_old && theirs.newest() <= original.version)
+    return;
   const bool deletes = original.floor == original.version && original.version;
   if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
   restamp(turn, found, original);

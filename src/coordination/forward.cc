@@ -98,7 +98,8 @@ void Engine::reroute(Request&& request, NodeIndex failed, bool left) {
               "the node that acts for this key stopped answering; the write may survive"));
   }
   metrics_.forward_retries.add();
-  // The next one stamps above what the first may still do; the first itself, asked again, needs not.
+  // The next one stamps above what the first may still do; the first itself, asked again, needs
+  // not.
   if (!peers_[failed.value].view.up)
     request.above = std::max(request.above, peers_[failed.value].highest_ceiling);
   request.late = false;

@@ -3,9 +3,9 @@
 // Happy path: start_gather() asks every replica that is up for each key -> answers are merged ->
 // enough replicas have answered all keys -> the command runs; what differed is sent back with its
 // original versions. A read at a level above ONE runs when so many hold what was merged: what it
-// tells, no later read at a quorum may miss. Too few can be reached: at R = ONE a read answers from what is there; a write
-// whose effect depends on what it reads answers -NOQUORUM, unless its level is ONE; a read at a
-// higher level answers -NOQUORUM.
+// tells, no later read at a quorum may miss. Too few can be reached: at R = ONE a read answers from
+// what is there; a write whose effect depends on what it reads answers -NOQUORUM, unless its level
+// is ONE; a read at a higher level answers -NOQUORUM.
 
 #include <algorithm>
 

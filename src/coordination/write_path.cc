@@ -382,9 +382,9 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   open_turn().acks.push_back(std::move(held.ack));
 }
 
-// Whether something of another node lies above what the effect builds on. When the effect or a later
-// one of its node came here before it, with a comparison or a gather, what it came over cannot be
-// told any more (simulator, seed 425).
+// Whether something of another node lies above what the effect builds on. When the effect or a
+// later one of its node came here before it, with a comparison or a gather, what it came over
+// cannot be told any more (simulator, seed 425).
 Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) {
   if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
   if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
@@ -392,8 +392,8 @@ Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) {
 }
 
 // What the ack says of an effect that was merged with this result: nothing when it stands.
-void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
-                   WaitingAck& ack) {
+void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t index,
+                   Newer::Base base, WaitingAck& ack) {
   // A deletion has no element that could fall: it stands when nothing of another node lies above
   // it.
   const bool survived = effect.floor == effect.version && effect.changes.empty() &&
@@ -419,13 +419,12 @@ void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t ind
     whole.whole = true;
   }
   encode_effect(bytes, whole);
-  ack.newer.emplace_back(
-      Newer{.index = index,
-            .base = base,
-            .stands = r.stands && !survived,
-            .too_old = {},
-            .record = {}},
-      std::move(bytes));
+  ack.newer.emplace_back(Newer{.index = index,
+                               .base = base,
+                               .stands = r.stands && !survived,
+                               .too_old = {},
+                               .record = {}},
+                         std::move(bytes));
 }
 
 void Engine::send_acks(Turn& turn) {

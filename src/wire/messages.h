@@ -180,7 +180,7 @@ struct Newer {
   enum class Base : std::uint8_t { stands, unclear, moved };
   std::uint32_t index{};
   Base base{};
-  bool stands = false;  // the effect itself does: only its base is in question
+  bool stands = false;      // the effect itself does: only its base is in question
   Version too_old{};        // T, when the effect or some of it lies at or below it
   std::string_view record;  // an encoded effect
   template <class A>

@@ -27,6 +27,7 @@ std::span<const CommandSpec> set_commands();
 std::span<const CommandSpec> zset_commands();
 std::span<const CommandSpec> list_commands();
 std::span<const CommandSpec> bitmap_commands();
+std::span<const CommandSpec> bitfield_commands();
 std::span<const CommandSpec> session_commands();
 std::span<const CommandSpec> internal_commands();
 

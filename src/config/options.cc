@@ -54,18 +54,22 @@ constexpr auto chapters = std::to_array<OptionChapter>({
 #include "config/options.def"
 });
 
-// Levenshtein's distance: insertions, deletions and replacements that lead from a to b.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
+// Levenshtein's distance: insertions, deletions and replacements that lead from a to b. `limit` is
+// the answer for all that is not nearer: most names are far off, and cost nearly nothing.
+std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t limit) {
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) >= limit) return limit;
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
     std::size_t diagonal = row[0];
-    row[0] = i;
+    std::size_t least = row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
       diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      row[j] = std::min(std::min(row[j], row[j - 1]) + 1, replaced);
+      least = std::min(least, row[j]);
     }
+    if (least >= limit) return limit;
   }
   return row[b.size()];
 }
@@ -105,7 +109,7 @@ std::string_view nearest_option(std::string_view name) {
   std::size_t best = std::max<std::size_t>(2, wanted.size() / 4) + 1;
   std::string_view nearest;
   const auto consider = [&](std::string_view known) {
-    const std::size_t distance = edit_distance(wanted, known);
+    const std::size_t distance = edit_distance(wanted, known, best);
     if (distance >= best) return;
     best = distance;
     nearest = known;

@@ -1,11 +1,48 @@
 // The configuration's line parser on any bytes: it refuses or takes, and what it takes it can write
-// and read back.
+// and read back. The mutator of this target puts lines of known options in, which bytes alone would
+// hardly ever spell.
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <random>
 
 #include "base/assert.h"
 #include "config/config.h"
 #include "config/line.h"
+#include "config/value.h"
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
+
+namespace {
+
+// A line of an option, with its default for a value or with none.
+std::string known_line(std::minstd_rand& random) {
+  const auto table = gyre::option_table();
+  const gyre::OptionSpec& spec = table[random() % table.size()];
+  std::string line(spec.name);
+  if (const auto aliases = gyre::option_aliases(); random() % 8 == 0) {
+    line = aliases[random() % aliases.size()].name;
+  }
+  line += ' ';
+  if (random() % 2 == 0) line += gyre::value_text(spec, gyre::default_value(spec)) + "\n";
+  return line;
+}
+
+}  // namespace
+
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size,
+                                               std::size_t max_size, unsigned seed) {
+  std::minstd_rand random(seed);
+  if (random() % 8 != 0) return LLVMFuzzerMutate(data, size, max_size);
+  std::string text(reinterpret_cast<const char*>(data), size);
+  // Behind the end of some line, so that the lines there stay whole.
+  std::size_t at = text.empty() ? 0 : text.find('\n', random() % text.size());
+  at = at == std::string::npos ? 0 : std::min(at + 1, text.size());
+  text.insert(at, known_line(random));
+  if (text.size() > max_size) return LLVMFuzzerMutate(data, size, max_size);
+  std::copy(text.begin(), text.end(), data);
+  return text.size();
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace gyre;  // NOLINT(google-build-using-namespace)

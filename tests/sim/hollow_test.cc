@@ -2,6 +2,7 @@
 // asks for the whole record before it acks what it missed.
 #include <doctest/doctest.h>
 
+#include "../unit/effort.h"
 #include "record/record.h"
 #include "three_nodes.h"
 
@@ -9,7 +10,7 @@ using namespace gyre;
 using namespace gyre::sim;
 
 TEST_CASE("hollow: what revives a dropped record comes with all of it") {
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(5); ++seed) {
     ThreeNodes ring(seed);
     CAPTURE(seed);
     const std::size_t acts = ring.acting("k"), away = (acts + 1) % 3, other = (acts + 2) % 3;
@@ -36,7 +37,7 @@ TEST_CASE("hollow: what revives a dropped record comes with all of it") {
 }
 
 TEST_CASE("hollow: a write that finds a stub is acknowledged once the record is whole") {
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(5); ++seed) {
     ThreeNodes ring(seed);
     CAPTURE(seed);
     const std::size_t acts = ring.acting("k"), early = (acts + 1) % 3, away = (acts + 2) % 3;

@@ -1,6 +1,7 @@
 // A few short runs of the simulator; `make sim` has the long ones.
 #include <doctest/doctest.h>
 
+#include "../unit/effort.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "tools/sim/cluster.h"
@@ -8,7 +9,7 @@
 TEST_CASE("sim: whole rings under faults keep their promises") {
   gyre::log_level(gyre::LogLevel::warning);
   const gyre::sim::RunOptions options{.loud = false, .seconds = 5};
-  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+  for (std::uint64_t seed = 1; seed <= gyre::test::effort(6); ++seed) {
     const auto run = gyre::sim::run_seed(seed, options);
     INFO(run.report);
     CHECK(run.passed);

@@ -2,6 +2,7 @@
 #include <deque>
 #include <map>
 
+#include "../effort.h"
 #include "fixture.h"
 
 using gyre::test::Node1;
@@ -241,7 +242,7 @@ void step(Node1& node, std::map<std::string, List>& lists, gyre::Random& random,
 
 TEST_CASE("lists: random commands as on a deque") {
   for (const bool ring : {false, true}) {
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    for (std::uint64_t seed = 1; seed <= gyre::test::effort(4); ++seed) {
       Node1 node(ring);
       gyre::Random random(seed);
       std::map<std::string, List> lists;

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "random_effects.h"
 
 using namespace gyre;
@@ -158,7 +159,7 @@ std::string visible(const Node* n) {
 TEST_CASE("apply: order, grouping and repetition make no difference") {
   for (const TypeId type : types_to_try()) {
     const std::uint64_t seeds = type == TypeId::none ? 6000 : 2500;
-    for (std::uint64_t seed = 1; seed <= seeds; ++seed) check_seed(seed, type);
+    for (std::uint64_t seed = 1; seed <= test::effort(seeds); ++seed) check_seed(seed, type);
   }
 }
 
@@ -171,7 +172,7 @@ TEST_CASE("apply: every type with a maker has a shape for random effects") {
 }
 
 TEST_CASE("apply: a node alone forgets what it removes, and shows the same") {
-  for (std::uint64_t seed = 1; seed <= 4000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(4000); ++seed) {
     Random random(seed);
     const auto types = types_to_try();
     RandomEffects all(random, 2 + random.below(12), types[1 + random.below(types.size() - 1)],
@@ -194,7 +195,7 @@ TEST_CASE("apply: a node alone forgets what it removes, and shows the same") {
 }
 
 TEST_CASE("apply: one state holds all that the effects held") {
-  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(2000); ++seed) {
     Random random(seed);
     const RandomEffects all(random, 3 + random.below(8), TypeId::none, false);
     Replica behind, ahead;

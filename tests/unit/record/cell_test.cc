@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "base/clock.h"
 
 using namespace gyre;
@@ -72,7 +73,7 @@ TEST_CASE("cell: a sum opened after a removal lives without a base") {
 }
 
 TEST_CASE("cell: the stored form reads back") {
-  for (std::uint64_t seed = 1; seed <= 500; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(500); ++seed) {
     Random random(seed);
     CellState s;
     for (int i = 0; i < 6; ++i) {

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "random_effects.h"
 
 using namespace gyre;
@@ -21,7 +22,7 @@ bool same(const Effect& a, const Effect& b) {
 }  // namespace
 
 TEST_CASE("effect: reads back as it was written, and never from fewer bytes") {
-  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(400); ++seed) {
     Random random(seed);
     const RandomEffects all(random, 1 + random.below(4), TypeId::none, false);
     for (Effect e : all.effects) {

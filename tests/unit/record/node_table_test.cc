@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "base/clock.h"
 
 using namespace gyre;
@@ -44,7 +45,7 @@ struct Table {
 }  // namespace
 
 TEST_CASE("node table: as a map") {
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(60); ++seed) {
     Random random(seed);
     Table t;
     std::set<std::string> model;
@@ -72,7 +73,7 @@ TEST_CASE("node table: as a map") {
 }
 
 TEST_CASE("node table: a walk sees what stays, whatever comes and goes") {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(40); ++seed) {
     Random random(seed);
     Table t;
     const std::uint64_t stay = 1 + random.below(300);

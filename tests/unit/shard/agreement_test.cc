@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "../record/random_effects.h"
 #include "base/hash.h"
 #include "persist/store_batch.h"
@@ -80,7 +81,7 @@ void make_later(Effect& e, Version t, Version floor_at_t, TypeId type_at_t) {
 }  // namespace
 
 TEST_CASE("purging: whenever replicas purge, they end equal") {
-  for (std::uint64_t seed = 1; seed <= 4000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(4000); ++seed) {
     Random random(seed);
     RandomEffects all(random, 3 + random.below(12), TypeId::none, false);
     Version t = all.versions[random.below(all.versions.size())];

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "../record/random_effects.h"
 #include "ring/slot.h"
 #include "shard/keyspace.h"
@@ -71,7 +72,7 @@ const Node* record_of(const KeySpace& space, std::string_view key) {
 
 TEST_CASE("rows: after every write the store holds the record") {
   for (const bool ring : {true, false}) {
-    for (std::uint64_t seed = 1; seed <= 1500; ++seed) {
+    for (std::uint64_t seed = 1; seed <= test::effort(1500); ++seed) {
       Random random(seed);
       RandomEffects all(random, 2 + random.below(10), TypeId::none, !ring);
       const std::string key = "key" + std::to_string(seed);

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "../commands/fixture.h"
+#include "../effort.h"
 #include "../record/random_effects.h"
 #include "record/purge.h"
 #include "ring/slot.h"
@@ -461,7 +462,7 @@ TEST_CASE("stub: replicas that became stubs at different times end equal after a
   int stubs = 0, hollow = 0, alive = 0;
   const Slot slot = key_slot(RandomEffects::key);
   const std::uint64_t hash = key_hash(RandomEffects::key);
-  for (std::uint64_t seed = 1; seed <= 6000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(6000); ++seed) {
     Random random(seed);
     const RandomEffects all(random, 2 + random.below(8), TypeId::none, false);
     KeySpace spaces[2] = {KeySpace({.first = slot, .slots = 1, .keep_tombstones = true}),

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
 #include "base/clock.h"
 
 using namespace gyre;
@@ -128,7 +129,7 @@ TEST_CASE("list ids: insertions in a row at one place stay short") {
 
 TEST_CASE("list collection: random merges as a map of ids") {
   for (const bool keep : {false, true}) {
-    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    for (std::uint64_t seed = 1; seed <= test::effort(6); ++seed) {
       Slabs slabs;
       Random random(seed);
       Model model;
@@ -220,7 +221,7 @@ TEST_CASE("list collection: many elements in a random order") {
 
 TEST_CASE("list collection: both sides' pushes survive, each in its order") {
   // Two sides push at both ends of the same list and then learn of each other, in any order.
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(5); ++seed) {
     Slabs slabs;
     Random random(seed);
     ListCollection side[2] = {ListCollection(slabs), ListCollection(slabs)};

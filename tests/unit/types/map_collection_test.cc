@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include "../effort.h"
+
 using namespace gyre;
 
 namespace {
@@ -62,7 +64,7 @@ struct Held {
 }  // namespace
 
 TEST_CASE("map collection: as a model, small and large") {
-  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+  for (std::uint64_t seed = 1; seed <= test::effort(300); ++seed) {
     Random random(seed);
     Held held;
     Model model;

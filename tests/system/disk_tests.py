@@ -6,7 +6,6 @@ from faults import *  # noqa: F401,F403
 from load import Load
 from suite import *  # noqa: F401,F403
 
-GAP_MAX = 3.0
 QUORUM = dict(roam=0.02, levels=("quorum", "quorum"))
 
 

@@ -6,7 +6,6 @@ from faults import *  # noqa: F401,F403
 from load import Load
 from suite import *  # noqa: F401,F403
 
-GAP_MAX = 3.0      # seconds a client that may change the node may go without a success; 1 s plus a busy machine
 # A client that changes its node sees its own writes at these levels; at R=ONE only where it stays.
 ROAM = dict(roam=0.02, levels=("quorum", "quorum"))
 
@@ -266,18 +265,25 @@ def expiring(count):
 def expiry_meanwhile(ring, leave, come_back, count=300):
     """All keys would expire while a node is away; a third is kept for good, a third for longer. It has seen them expire, and
     must come to have the others whole again, and the rest must stay gone."""
-    fill(ring[0].address, expiring(count))
     names = ["e:%s:%d" % (t, i) for i in range(count) for t in "shl"]
-    fill(ring[0].address, (("PEXPIRE", k, EXPIRES_MS) for k in names))
-    since = time.monotonic()
-    ring.wait_settled(60)
-    leave()
-    keep = [k for i, k in enumerate(names) if i % 3 == 0]
-    longer = [k for i, k in enumerate(names) if i % 3 == 1]
-    gone = [k for i, k in enumerate(names) if i % 3 == 2]
-    fill(ring[0].address, [("PERSIST", k) for k in keep] + [("EXPIRE", k, 1000) for k in longer])
-    ok(time.monotonic() - since < 0.001 * EXPIRES_MS, "too slow a machine for this test: the keys expired before they could be kept")
-    time.sleep(max(0.0, 0.001 * EXPIRES_MS + 2.5 - (time.monotonic() - since)))
+    keep, longer, gone = names[::3], names[1::3], names[2::3]
+    lives = 0.001 * EXPIRES_MS
+    while True:
+        fill(ring[0].address, expiring(count))
+        fill(ring[0].address, (("PEXPIRE", k, int(1000 * lives)) for k in names))
+        since = time.monotonic()
+        ring.wait_settled(60)
+        leave()
+        fill(ring[0].address, [("PERSIST", k) for k in keep] + [("EXPIRE", k, 1000) for k in longer])
+        took = time.monotonic() - since
+        if took < lives:
+            break
+        # Some had expired before they could be kept: once more, with the time that this machine takes.
+        ok(lives < 20, "too slow a machine for this test: %.1f s" % took)
+        come_back()
+        ring.wait_settled(60)
+        lives = min(20, 2 * took)
+    time.sleep(max(0.0, lives + 2.5 - (time.monotonic() - since)))
     healed = come_back()
     ends_well(ring, since=healed, extra=names)
     for n in ring:

@@ -10,7 +10,6 @@ from netns import Net
 from suite import *  # noqa: F401,F403
 
 QUORUM = dict(roam=0.02, levels=("quorum", "quorum"))
-GAP_MAX = 3.0
 
 
 def addresses(ring, indexes):

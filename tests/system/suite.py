@@ -7,6 +7,7 @@ import time
 from cluster import SLOW, Cluster, Node, free_ports, is_standin, server_path, wait_until  # noqa: F401
 from resp import Client, Closed, ReplyError, Status, as_map, encode, slot, text  # noqa: F401
 
+GAP_MAX = 5.0 * SLOW    # seconds a client that may change the node may go without a success: five times what should do
 TESTS = []
 notes = []          # figures of the test that runs, printed on its line
 

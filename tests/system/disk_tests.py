@@ -40,18 +40,18 @@ def jump(seconds):
     return lambda n: n.shim.clock(seconds)
 
 
-@test(gyre=True, pending=True, limit=180)
+@test(gyre=True, limit=180)
 def fault_clock_ahead():
     """Two minutes ahead for a while: nothing stamped by it wins over what comes after."""
     clock_faults(3, [(jump(120), 4)])
 
 
-@test(gyre=True, pending=True, limit=180)
+@test(gyre=True, limit=180)
 def fault_clock_behind():
     clock_faults(3, [(jump(-120), 4)])
 
 
-@test(gyre=True, pending=True, limit=180)
+@test(gyre=True, limit=180)
 def fault_clock_jumps():
     """To and fro, by a little and by a lot; drift."""
     rng = random.Random(3)
@@ -60,7 +60,7 @@ def fault_clock_jumps():
     clock_faults(3, steps)
 
 
-@test(gyre=True, pending=True, limit=180)
+@test(gyre=True, limit=180)
 def fault_clock_jumps_five():
     clock_faults(5, [(jump(300), 2), (jump(-300), 2), (jump(0.3), 2)], {"threads": 1})
 
@@ -87,7 +87,7 @@ def restart_with_clock(seconds):
         ok(load.gap < GAP_MAX, "a client of the others had no success for %.1f s" % load.gap)
 
 
-@test(gyre=True, pending=True, limit=180)
+@test(gyre=True, limit=180)
 def fault_clock_wrong_at_start():
     restart_with_clock(600)
     restart_with_clock(-600)

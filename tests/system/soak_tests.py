@@ -17,14 +17,12 @@ from suite import *  # noqa: F401,F403
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BULK = 100000
-CLOCKS = False      # until a node whose clock is off stops acting (design, section 4)
 
 
-def plan(seed, seconds, nodes, partitions, clocks):
+def plan(seed, seconds, nodes, partitions):
     """[(kind, node, other, seconds, amount)]"""
     rng, out, total = random.Random(seed), [], 0.0
-    kinds = ["kill", "kill", "pause", "terminate", "full", "write-error", "sync-error", "slow-sync", "power-cut", "wipe", "kill-all"]
-    kinds += ["clock", "clock-jumps"] if clocks else []
+    kinds = ["kill", "kill", "pause", "terminate", "full", "write-error", "sync-error", "slow-sync", "power-cut", "wipe", "kill-all", "clock", "clock-jumps"]
     kinds += ["isolate", "one-way", "between"] if partitions else []
     deck = []
     while total < seconds:
@@ -194,7 +192,7 @@ def soak(seconds, seed, with_memory=True):
     os.makedirs(os.path.join(ROOT, "build"), exist_ok=True)
     path = os.path.join("build", "soak-%d.log" % seed)
     note("seed %d, %s, log %s" % (seed, "with partitions" if inside else "no partitions here", path))
-    steps = plan(seed, seconds, 3, inside, CLOCKS)
+    steps = plan(seed, seconds, 3, inside)
     with open(os.path.join(ROOT, path), "w") as log:
         net = netns.Net(3) if inside else None
         with Cluster(3, options=options, shim=True, net=net) as ring:

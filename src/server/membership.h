@@ -1,9 +1,8 @@
 // Membership: what a node on a ring knows of who is alive and what time it is, driven by worker 0.
 //
-// It gives the detector (membership/detector.h) its connections, one to and one from every peer
-// apart from the data links, and tells all threads what changes: a peer that is down or taken back,
-// what a peer says of itself, whether this node is fit to act. It also keeps the time that the node
-// goes by (membership/wall_guard.h).
+// It gives Vitals (membership/vitals.h) their connections, one to and one from every peer apart
+// from the data links, and tells all threads what changes: a peer that is down or taken back, what
+// a peer says of itself, whether this node is fit to act.
 //
 // Probes and answers are handled in the poll, when they arrive; clients' commands run after it. So
 // a heartbeat waits for the turn under way at most, never for the commands behind it.
@@ -18,8 +17,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "membership/detector.h"
-#include "membership/wall_guard.h"
+#include "membership/vitals.h"
 #include "net/bus_server.h"
 #include "net/peer_link.h"
 
@@ -28,7 +26,7 @@ namespace gyre {
 class Server;
 class Worker;
 
-class Membership {
+class Membership final : private VitalsHost {
  public:
   // What it knew a moment ago, for those who look.
   struct Snapshot {
@@ -44,10 +42,10 @@ class Membership {
   void tick(Worker& w);
   void on_probe(Worker& w, BusConnection& from, NodeIndex peer, std::string_view batch);
   // Clocks were compared as a start must.
-  bool clocks_compared() const { return guard_.compared(); }
+  bool clocks_compared() const { return vitals_.guard().compared(); }
 
   // ---- any thread
-  const Clock& clock() const { return clock_; }
+  const Clock& clock() const { return vitals_.clock(); }
   // A probe is out for longer than the shortest give-up time.
   bool silent(NodeIndex peer) const {
     return peers_[peer.value].silent.load(std::memory_order_relaxed);
@@ -55,33 +53,31 @@ class Membership {
   bool down(NodeIndex peer) const {
     return peers_[peer.value].down.load(std::memory_order_relaxed);
   }
-  std::uint8_t unfit() const { return unfit_.load(std::memory_order_relaxed); }
+  std::uint8_t unfit() const { return vitals_.unfit(); }
   Snapshot look() const;
 
  private:
   struct Peer {
     std::unique_ptr<PeerLink> link;
     std::atomic<bool> silent{false}, down{false};
-    bool serving = false;
-    std::uint8_t unfit = 0;
   };
 
   void connect(Worker& w, NodeIndex peer);
   void probe(Worker& w, NodeIndex peer);
   void on_answer(Worker& w, NodeIndex peer, std::string_view batch);
-  void heard(Worker& w, NodeIndex peer, const BatchHeader& header);
-  void changed(Worker& w, const Detector::Change& change);
-  void declare(Worker& w);
   void publish(SteadyMs now);
+  template <class F>
+  void tell_all(F task);  // to every worker
+
+  // ---- VitalsHost
+  void peer_detected(NodeIndex peer, bool down) override;
+  void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
+  void clock_fit(bool fit) override;
 
   Server& server_;
   const Clock& machine_;
-  WallGuard guard_;
-  GuardedClock clock_;
-  Detector detector_;
+  Vitals vitals_;
   std::vector<Peer> peers_;
-  std::atomic<std::uint8_t> unfit_{0};
-  std::vector<WallGuard::PeerClock> clocks_;
   Detector::Load load_;
   std::uint64_t ticks_ = 0, jumps_told_ = 0, fenced_told_ = 0;
   std::string batch_;

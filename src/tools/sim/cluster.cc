@@ -387,7 +387,7 @@ void Cluster::judge() {
     for (const NodeIndex r : ring_->replicas(slot)) {
       SimNode& n = *nodes_[r.value];
       if (const std::string bad = check_digest(n, slot); !bad.empty()) world_.violation("", bad);
-      shadow_->judge(n.worker_of(slot).space(), n.name(), slot, n.clock().wall_ms());
+      shadow_->judge(n.worker_of(slot).space(), n.name(), slot, n.time().wall_ms());
     }
   });
   if (!world_.failed()) check_contents();

@@ -4,13 +4,13 @@
 
 namespace gyre::sim {
 
-std::uint64_t Network::open(NodeId owner, NodeId peer) {
+std::uint64_t Network::open(NodeId owner, NodeId peer, std::string hello) {
   auto c = std::make_unique<Connection>();
   c->out.from = c->back.to = owner;
   c->out.to = c->back.from = peer;
   const std::uint64_t id = next_++;
   connections_.emplace(id, std::move(c));
-  put(id, true, Packet::hello, {});
+  put(id, true, Packet::hello, std::move(hello));
   return id;
 }
 

@@ -41,7 +41,7 @@ class Network {
   // Told of what arrives at a node; false: nobody is there.
   void on_arrival(NodeId node, std::function<bool(Arrival&&)> f) { deliver_[node] = std::move(f); }
 
-  std::uint64_t open(NodeId owner, NodeId peer);
+  std::uint64_t open(NodeId owner, NodeId peer, std::string hello = {});
   void send(std::uint64_t connection, bool from_owner, Packet packet, std::string bytes);
   // One side closes; the other hears of it when that can reach it.
   void close(std::uint64_t connection, bool by_owner);

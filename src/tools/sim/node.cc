@@ -7,6 +7,7 @@
 #include "ring/slot.h"
 #include "shard/loader.h"
 #include "shard/rows.h"
+#include "tools/sim/heart.h"
 #include "tools/sim/worker.h"
 
 namespace gyre::sim {
@@ -58,6 +59,7 @@ void SimNode::start() {
                                        .boot_id = std::to_string(boot_)},
                                       &files_);
   GYRE_ASSERT(opened);
+  heart_ = std::make_unique<SimHeart>(*this);
   store_ = std::make_unique<MemoryStore>(disk_, options_.shards, *this, options_.sync);
   for (std::uint16_t s = 0; s < options_.shards; ++s)
     workers_.push_back(std::make_unique<SimWorker>(*this, s));
@@ -71,9 +73,10 @@ void SimNode::start() {
   for (auto& w : workers_) {
     w->engine().set_known(known);
     w->space().clock().see(highest);
-    w->space().clock().set_started(w->space().clock().peek(clock_.wall_ms()));
+    w->space().clock().set_started(w->space().clock().peek(time().wall_ms()));
     w->begin();
   }
+  heart_->begin();
   if (options_.sync == SyncMode::everysec) later(second, [this] { sync_turn(); });
 }
 
@@ -120,6 +123,7 @@ void SimNode::kill(bool power) {
   ++life_;
   network_.close_all_of(self_);
   workers_.clear();
+  heart_.reset();
   store_.reset();
   identity_.reset();
   if (power) {
@@ -188,20 +192,45 @@ void SimNode::later(Us delay, std::function<void()> f) {
 
 // What Server::tick() does.
 void SimNode::tick() {
-  if (serving_ && clock_.wall_ms() + clock_ahead_ms / 2 > bound_)
-    bound_ = clock_.wall_ms() + clock_ahead_ms;
+  heart_->tick();
+  if (serving_ && time().wall_ms() + clock_ahead_ms / 2 > bound_)
+    bound_ = time().wall_ms() + clock_ahead_ms;
   settle_identity();
   if (serving_) return;
   std::size_t up = 1;
   for (NodeId peer = 0; peer < ring_->nodes().size(); ++peer)
     up += workers_[0]->engine().peer(index_of(peer)).up;
   const bool waited = clock_.steady_ms() - started_ > clock_wait_ms;
-  const bool clocks = up >= ring_->nodes().size() / 2 + 1 || waited;
-  const bool near = clock_.wall_ms() + clock_near_ms >= bound_ || waited;
+  const bool clocks =
+      (up >= ring_->nodes().size() / 2 + 1 && heart_->vitals().guard().compared()) || waited;
+  const bool near = time().wall_ms() + clock_near_ms >= bound_ || waited;
   if (!identity_->settled() || !clocks || !near) return;
   serving_ = true;
   for (auto& w : workers_) w->engine().set_serving(true);
   world_.log(name_ + " serves");
+}
+
+const Clock& SimNode::time() const {
+  return heart_->vitals().clock();
+}
+
+BatchHeader SimNode::header(bool answers) const {
+  BatchHeader h;
+  h.epoch = ring_->epoch();
+  h.ring_hash = ring_->content_hash();
+  h.wall_ms = time().wall_ms();
+  h.incarnation = identity_->incarnation();
+  h.threads = options_.shards;
+  h.serving = serving_;
+  h.unfit = heart_->vitals().unfit();
+  h.answers = answers;
+  return h;
+}
+
+void SimNode::tell_all(const std::function<void(SimWorker&)>& task) {
+  task(*workers_[0]);
+  for (std::size_t i = 1; i < workers_.size(); ++i)
+    workers_[i]->mail([w = workers_[i].get(), task] { task(*w); });
 }
 
 void SimNode::settle_identity() {
@@ -212,7 +241,7 @@ void SimNode::settle_identity() {
     world_.log(name_ + " has taken incarnation " + std::to_string(identity_->incarnation()));
     for (auto& w : workers_) {
       w->space().clock().set_node(identity_->clock_node());
-      w->space().clock().set_started(w->space().clock().peek(clock_.wall_ms()));
+      w->space().clock().set_started(w->space().clock().peek(time().wall_ms()));
     }
   }
   if (identity_->outdated() && !std::exchange(outdated_told_, true)) {
@@ -279,6 +308,10 @@ void SimNode::store_recovered(ShardIndex shard) noexcept {
 // ---- clients and connections
 
 void SimNode::arrived(Arrival&& a) {
+  if (heart_->takes(a)) {
+    heart_->arrived(std::move(a));
+    return workers_[0]->wake();
+  }
   std::size_t thread = 0;
   if (a.owner) {
     const auto at = thread_of_.find(a.connection);

@@ -1,5 +1,5 @@
 // SimNode: one whole node without sockets, files or threads: a SimWorker for each of its threads,
-// and what they share: clock, disk, store, identity.
+// and what they share: clock, disk, store, identity, the detector (SimHeart).
 //
 // A killed node loses its process; its disk (MemoryDisk) stays. A paused one stands still, and all
 // that comes meanwhile waits. A slow turn stands still in the middle of a turn's commands.
@@ -61,6 +61,7 @@ struct Command {
   Levels levels;
 };
 
+class SimHeart;
 class SimWorker;
 
 class SimNode final : public StoreSink {
@@ -97,7 +98,9 @@ class SimNode final : public StoreSink {
   bool paused() const { return paused_; }
   bool serving() const { return serving_; }
   const std::string& name() const { return name_; }
-  SimClock& clock() { return clock_; }
+  SimClock& clock() { return clock_; }  // of its machine
+  // What it goes by; of one that is alive.
+  const Clock& time() const;
   const Metrics& metrics() const { return metrics_; }
   std::size_t shards() const { return workers_.size(); }
   SimWorker& worker(std::size_t shard) { return *workers_[shard]; }
@@ -119,6 +122,7 @@ class SimNode final : public StoreSink {
   void store_recovered(ShardIndex shard) noexcept override;
 
  private:
+  friend class SimHeart;
   friend class SimWorker;
 
   // Runs f later, unless the process has ended by then; a paused one runs it when it goes on.
@@ -129,6 +133,9 @@ class SimNode final : public StoreSink {
   void load();
   void arrived(Arrival&& a);
   void tick();  // what the node does as a whole
+  BatchHeader header(bool answers) const;
+  // Thread 0 does it now, the others in a turn of their own.
+  void tell_all(const std::function<void(SimWorker&)>& task);
   bool submit(ShardIndex shard, std::uint64_t turn, StoreBatch&& rows);
   void disk_turn();
   void sync_turn();
@@ -158,6 +165,7 @@ class SimNode final : public StoreSink {
   std::vector<std::function<void()>> held_;
   std::unique_ptr<Identity> identity_;
   std::unique_ptr<MemoryStore> store_;
+  std::unique_ptr<SimHeart> heart_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::map<std::uint64_t, std::size_t> thread_of_;  // connection -> thread; accepted ones in turn
   std::size_t next_accept_ = 0;

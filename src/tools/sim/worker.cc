@@ -5,12 +5,13 @@
 #include "base/hash.h"
 #include "commands/table.h"
 #include "ring/slot.h"
+#include "tools/sim/heart.h"
 
 namespace gyre::sim {
 namespace {
 
-constexpr std::int64_t tick_ms = 20, heartbeat_ms = 100,
-                       answer_within_ms = 10;  // as in server/worker.cc
+constexpr std::int64_t tick_ms = 20, idle_ask_ms = 500, late_ask_ms = 100,
+                       answer_within_ms = 10;  // as in server/worker.cc and worker_peers.cc
 constexpr std::int64_t peer_timeout_min = 50, peer_timeout_max = 300;
 constexpr Us attempt_time = 1000 * ms, backoff_min = 50 * ms, backoff_max = 1000 * ms;
 
@@ -70,7 +71,7 @@ SimWorker::SimWorker(SimNode& node, std::uint16_t shard) : node_(node), shard_(s
   options.hints_max = o.hints_max;
   options.hints_age_ms = o.hints_age_ms;
   options.watch = node_.watch_;
-  engine_ = std::make_unique<Engine>(options, node_.ring_, *space_, *this, node_.clock_, *random_,
+  engine_ = std::make_unique<Engine>(options, node_.ring_, *space_, *this, node_.time(), *random_,
                                      node_.command_options_, node_.metrics_, *this);
 }
 
@@ -81,7 +82,7 @@ KeySpace& SimWorker::of(Slot slot) {
 }
 
 void SimWorker::begin() {
-  last_tick_ = alive_at_ = node_.clock_.steady_ms();
+  last_tick_ = alive_at_ = node_.time().steady_ms();
   for (NodeId peer = 0; peer < links_.size(); ++peer) {
     if (peer != node_.self_)
       node_.later(node_.world_.draw(0, 5 * ms), [this, peer] { attempt(peer); });
@@ -114,7 +115,7 @@ void SimWorker::mail(std::function<void()> task) {
 
 // A loop that stood still may have been bypassed: known before any command runs.
 void SimWorker::notice_standstill() {
-  const SteadyMs now = node_.clock_.steady_ms();
+  const SteadyMs now = node_.time().steady_ms();
   if (now - alive_at_ > tick_ms + peer_timeout_min) {
     engine_->stood_still();
     for (Link& l : links_) l.watch.excuse(now - alive_at_);
@@ -126,6 +127,7 @@ void SimWorker::turn() {
   notice_standstill();
   std::deque<Arrival> inbox;
   inbox.swap(inbox_);
+  if (shard_ == 0) node_.heart_->turn();
   for (Arrival& a : inbox) take(std::move(a));
   std::deque<Command> commands;
   commands.swap(commands_);
@@ -159,7 +161,7 @@ void SimWorker::end_turn() {
   }
   engine_->end_turn();
   flush_peers();
-  alive_at_ = node_.clock_.steady_ms();
+  alive_at_ = node_.time().steady_ms();
 }
 
 void SimWorker::timer_tick() {
@@ -169,7 +171,7 @@ void SimWorker::timer_tick() {
 }
 
 void SimWorker::tick() {
-  const SteadyMs now = node_.clock_.steady_ms();
+  const SteadyMs now = node_.time().steady_ms();
   const std::int64_t gap = now - last_tick_ - tick_ms;
   last_tick_ = now;
   if (gap > 30) {
@@ -179,12 +181,15 @@ void SimWorker::tick() {
   engine_->tick(0);
   for (NodeId peer = 0; peer < links_.size(); ++peer) {
     Link& l = links_[peer];
+    if (peer == node_.self_) continue;
+    const bool late = node_.heart_->silent(peer);
+    engine_->set_silent(index_of(peer), late || l.watch.late(now, peer_timeout_min));
     if (l.state != LinkState::up) continue;
     if (l.watch.overdue(now)) {
       fail_link(peer, "silent");
       continue;
     }
-    if (now - l.last_sent > heartbeat_ms) send_batch(peer, {});
+    if (now - l.last_sent > (late ? late_ask_ms : idle_ask_ms)) send_batch(peer, {});
   }
   if (shard_ == 0) node_.tick();
 }
@@ -273,7 +278,7 @@ void SimWorker::walked(const Ticket& ticket, WalkResult&& part) {
 
 void SimWorker::node_message(NodeIndex peer, const Envelope& envelope) {
   GYRE_ASSERT(shard_ == 0);
-  node_.identity_->on_message(peer, envelope, node_.clock_.steady_ms(), node_.clock_.wall_ms(),
+  node_.identity_->on_message(peer, envelope, node_.time().steady_ms(), node_.time().wall_ms(),
                               [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
                                 node_.send_identity(to, shard, m);
                               });
@@ -283,7 +288,7 @@ void SimWorker::node_message(NodeIndex peer, const Envelope& envelope) {
 
 bool SimWorker::links_up() const {
   for (NodeId peer = 0; peer < links_.size(); ++peer) {
-    if (peer != node_.self_ && links_[peer].state != LinkState::up) return false;
+    if (peer != node_.self_ && !links_[peer].told_up) return false;
   }
   return true;
 }
@@ -298,6 +303,22 @@ void SimWorker::attempt(NodeId peer) {
     if (links_[peer].attempt == number && links_[peer].state == LinkState::connecting)
       fail_link(peer, "no connection in time");
   });
+}
+
+void SimWorker::bring_up(NodeId peer) {
+  links_[peer].told_up = true;
+  engine_->peer_up(index_of(peer), node_.options_.threads[peer]);
+  if (shard_ == 0) node_.identity_->peer_up(index_of(peer));
+  send_batch(peer, {});
+}
+
+void SimWorker::peer_detected(NodeIndex peer) {
+  Link& l = links_[peer.value];
+  const bool down = node_.heart_->vitals().detector().down(peer);
+  if (l.state != LinkState::up || down != l.told_up) return;
+  if (!down) return bring_up(peer.value);
+  l.told_up = false;
+  engine_->peer_down(peer);
 }
 
 void SimWorker::fail_link(NodeId peer, const char* why) {
@@ -338,15 +359,13 @@ void SimWorker::take(Arrival&& a) {
       case Packet::auth_answer: {
         l.state = LinkState::up;
         l.backoff = 0;
-        l.told_up = true;
         l.watch.reset();
         l.sent_wall.clear();
-        engine_->peer_up(index_of(a.from), node_.options_.threads[a.from]);
-        if (shard_ == 0) node_.identity_->peer_up(index_of(a.from));
-        return send_batch(a.from, {});
+        if (!node_.heart_->vitals().detector().down(index_of(a.from))) bring_up(a.from);
+        return;
       }
       case Packet::batch: {
-        l.watch.answered(node_.clock_.steady_ms());
+        l.watch.answered(node_.time().steady_ms());
         UnixMs sent = 0;
         if (!l.sent_wall.empty()) {
           sent = l.sent_wall.front();
@@ -371,7 +390,7 @@ void SimWorker::take(Arrival&& a) {
       if (!on_batch(a.from, a.bytes, 0))
         node_.world_.violation(node_.name_, "a batch that could not be read");
       if (l.answering.empty()) {
-        l.answer_by = node_.clock_.steady_ms() + answer_within_ms;
+        l.answer_by = node_.time().steady_ms() + answer_within_ms;
         node_.later(answer_within_ms * ms, [this] { end_turn(); });
       }
       l.answering.push_back(a.connection);
@@ -393,38 +412,26 @@ void SimWorker::take(Arrival&& a) {
   }
 }
 
-BatchHeader SimWorker::header(bool answers) const {
-  BatchHeader h;
-  h.epoch = node_.ring_->epoch();
-  h.ring_hash = node_.ring_->content_hash();
-  h.wall_ms = node_.clock_.wall_ms();
-  h.incarnation = node_.identity_->incarnation();
-  h.threads = node_.options_.shards;
-  h.serving = node_.serving_;
-  h.answers = answers;
-  return h;
-}
-
 void SimWorker::send_batch(NodeId peer, std::string_view messages) {
   Link& l = links_[peer];
   std::string batch;
-  put_header(batch, header(false));
+  put_header(batch, node_.header(false));
   batch.append(messages);
   node_.network_.send(l.connection, true, Packet::batch, std::move(batch));
-  l.watch.sent(node_.clock_.steady_ms());
-  l.sent_wall.push_back(node_.clock_.wall_ms());
-  l.last_sent = node_.clock_.steady_ms();
+  l.watch.sent(node_.time().steady_ms());
+  l.sent_wall.push_back(node_.time().wall_ms());
+  l.last_sent = node_.time().steady_ms();
 }
 
 void SimWorker::flush_peers() {
-  const SteadyMs now = node_.clock_.steady_ms();
+  const SteadyMs now = node_.time().steady_ms();
   for (NodeId peer = 0; peer < links_.size(); ++peer) {
     if (peer == node_.self_) continue;
     Link& l = links_[peer];
     const bool waiting = !engine_->outbox_empty(index_of(peer));
     const auto reply = [&](std::string_view messages) {
       std::string batch;
-      put_header(batch, header(true));
+      put_header(batch, node_.header(true));
       batch.append(messages);
       node_.network_.send(l.answering.front(), false, Packet::batch, std::move(batch));
       l.answering.erase(l.answering.begin());

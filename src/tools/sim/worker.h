@@ -32,6 +32,8 @@ class SimWorker final : public EngineHost, public KeySpaces {
   // A message or a request for this thread, from another one.
   void mail(std::function<void()> task);
 
+  void peer_detected(NodeIndex peer);
+
   Engine& engine() { return *engine_; }
   const Engine& engine() const { return *engine_; }
   KeySpace& space() { return *space_; }
@@ -57,7 +59,7 @@ class SimWorker final : public EngineHost, public KeySpaces {
     std::uint64_t connection = 0;
     std::uint64_t attempt = 0;  // tells old timers from new
     Us backoff = 0;
-    bool told_up = false;
+    bool told_up = false;  // to the engine
     LinkWatch watch;
     std::vector<std::uint64_t> answering;
     SteadyMs answer_by = 0, last_sent = 0;
@@ -73,12 +75,12 @@ class SimWorker final : public EngineHost, public KeySpaces {
   void take(Arrival&& a);
   void run(Command&& c);
   void attempt(NodeId peer);
+  void bring_up(NodeId peer);
   void fail_link(NodeId peer, const char* why);
   void send_batch(NodeId peer, std::string_view messages);
   void flush_peers();
   bool on_batch(NodeId peer, std::string_view batch, UnixMs sent_wall);
   void deliver(NodeId peer, const Envelope& e);
-  BatchHeader header(bool answers) const;
 
   SimNode& node_;
   std::uint16_t shard_;

@@ -3,6 +3,7 @@
 //   -v            print the history as it happens
 //   --seconds N   of load, instead of what the seed draws
 //   --jobs N      processes that share the seeds; 2 unless one seed is asked for
+//   --jumps, --no-jumps  of clocks, in every seed or in none
 //   --brief       of a failing seed only the first line of its report
 #include <algorithm>
 #include <cstdio>
@@ -24,7 +25,7 @@ constexpr Metric shown[] = {
     Metric::base_refused,      Metric::unsure_reads,  Metric::hints_written,
     Metric::hints_replayed,    Metric::hints_dropped, Metric::forward_retries,
     Metric::no_quorum_replies, Metric::skew_refused,  Metric::compare_differences,
-    Metric::links_broken,
+    Metric::links_broken,      Metric::clock_fenced,
 };
 
 // A set of so many seeds must reach every probe.
@@ -92,6 +93,10 @@ bool parse(int argc, char** argv, gyre::sim::RunnerOptions& options) {
       options.run.loud = true;
     } else if (arg == "--brief") {
       options.brief = true;
+    } else if (arg == "--jumps") {
+      options.run.jumps = gyre::sim::RunOptions::Jumps::always;
+    } else if (arg == "--no-jumps") {
+      options.run.jumps = gyre::sim::RunOptions::Jumps::never;
     } else if (arg == "--seconds" && i + 1 < argc) {
       options.run.seconds = std::atoi(argv[++i]);
     } else if (arg == "--jobs" && i + 1 < argc) {
@@ -114,8 +119,10 @@ int main(int argc, char** argv) {
   gyre::sim::RunnerOptions options;
   options.last = 30;
   if (!parse(argc, argv, options)) {
-    std::fprintf(stderr,
-                 "usage: gyre-sim [SEED | FIRST..LAST] [-v] [--seconds N] [--jobs N] [--brief]\n");
+    std::fprintf(
+        stderr,
+        "usage: gyre-sim [SEED | FIRST..LAST] [-v] [--seconds N] [--jobs N] [--jumps | --no-jumps] "
+        "[--brief]\n");
     return 2;
   }
   gyre::set_table_seed(1);  // the order within tables is part of a run

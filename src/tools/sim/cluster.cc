@@ -37,7 +37,7 @@ struct Plan {
   int seconds = 30;
 };
 
-Plan draw_plan(World& world) {
+Plan draw_plan(World& world, RunOptions::Jumps jumps) {
   Plan p;
   const double size = world.random.unit();
   p.nodes = size < 0.55 ? 3 : size < 0.65 ? 4 : size < 0.85 ? 5 : size < 0.95 ? 6 : 7;
@@ -64,6 +64,9 @@ Plan draw_plan(World& world) {
   p.load.clients = static_cast<std::size_t>(world.draw(4, 10));
   p.load.keys = static_cast<std::size_t>(world.draw(1, 4));
   p.load.flush = world.chance(0.2);
+  const bool drawn = world.chance(0.35);
+  p.faults.jumps =
+      jumps == RunOptions::Jumps::always || (jumps == RunOptions::Jumps::drawn && drawn);
   p.load.jumps = p.faults.jumps;
   p.load.databases = p.node.databases;
   p.load.window = p.node.window;
@@ -82,7 +85,8 @@ std::string described(const Plan& p) {
           : mode == FaultOptions::Mode::slow_turns ? ", slow turns alone"
                                                    : "") +
          (p.faults.everysec ? ", everysec" : "") + (p.faults.lossy ? ", disks are lost" : "") +
-         (p.load.flush ? ", flushes" : "") + (p.node.reorder > 0 ? ", messages again" : "") +
+         (p.load.flush ? ", flushes" : "") + (p.faults.jumps ? ", clocks jump" : "") +
+         (p.node.reorder > 0 ? ", messages again" : "") +
          (p.node.hints_max < 1000 ? ", hints " + std::to_string(p.node.hints_max) : "") +
          (p.node.hints_age_ms < 10'000 ? ", old hints go" : "") + ", " + std::to_string(p.seconds) +
          " s";
@@ -125,7 +129,7 @@ class Cluster {
 };
 
 Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
-    : world_(seed), plan_(draw_plan(world_)) {
+    : world_(seed), plan_(draw_plan(world_, options.jumps)) {
   world_.loud = options.loud;
   if (options.seconds > 0) plan_.seconds = options.seconds;
   network_ = std::make_unique<Network>(world_, plan_.nodes);

@@ -13,6 +13,7 @@ namespace gyre::sim {
 struct RunOptions {
   bool loud = false;
   int seconds = 0;  // of load; 0: drawn from the seed
+  enum class Jumps : std::uint8_t { drawn, never, always } jumps = Jumps::drawn;
 };
 
 struct RunResult {

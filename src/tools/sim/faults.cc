@@ -213,10 +213,10 @@ void Faults::trouble(Fault how, std::size_t n, std::size_t other) {
       const std::int64_t by =
           world_.chance(0.5) ? world_.draw(-1000, 1000) : world_.draw(-300, 300) * 1000;
       world_.log(node.name() + "'s clock jumps " + std::to_string(by) + " ms");
-      node.clock().offset_ms += by;
+      node.clock().jumped_ms += by;
       return until(time, [this, n, by] {
         world_.log(nodes_[n]->name() + "'s clock is set back");
-        nodes_[n]->clock().offset_ms -= by;
+        nodes_[n]->clock().jumped_ms -= by;
       });
     }
   }
@@ -232,6 +232,7 @@ void Faults::heal() {
     node.set_disk_delay(50, 400);
     node.slow_turn(0);
     node.clock().set_drift(0);
+    node.clock().jumped_ms = 0;
     if (!node.alive()) {
       node.start();
       continue;

@@ -26,7 +26,7 @@ class SimClock final : public Clock {
  public:
   explicit SimClock(const World& world) : world_(world) {}
   UnixMs wall_ms() const override {
-    return start_of_time + offset_ms + world_.now() / ms + drift(world_.now());
+    return start_of_time + offset_ms + jumped_ms + world_.now() / ms + drift(world_.now());
   }
   SteadyMs steady_ms() const override { return 1'000'000 + world_.now() / ms; }
   // From now on the wall clock gains so many millionths.
@@ -36,6 +36,7 @@ class SimClock final : public Clock {
     drift_ = millionths;
   }
   std::int64_t offset_ms = 0;
+  std::int64_t jumped_ms = 0;  // until it is set right
 
  private:
   std::int64_t drift(Us now) const { return (now - drift_from_) * drift_ / 1'000'000 / ms; }

@@ -505,7 +505,13 @@ class Engine final : private SyncHost {
     WalkRequest request;
     WalkResult result;
     std::size_t left = 0;  // parts still out
-    std::vector<NodeIndex> asked;
+    struct Asked {
+      NodeIndex peer{};
+      std::uint16_t shard = 0;
+      bool again = false;  // it came too late once
+    };
+    std::vector<Asked> asked;
+    std::map<std::uint16_t, std::string> slots;  // by peer, as bits
     SteadyMs at = 0;
   };
   void walk_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
@@ -514,6 +520,7 @@ class Engine final : private SyncHost {
                   std::uint64_t id);
   void on_walk(NodeIndex from, const Walk& m);
   void on_walk_answer(NodeIndex from, const WalkAnswer& m);
+  void ask_walk(Walking& w, std::uint64_t id, const Walking::Asked& part, UnixMs clock);
   void walk_part_done(std::uint64_t id, WalkResult&& part);
   void end_walk(Walking&& walking);
 

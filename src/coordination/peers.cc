@@ -99,7 +99,9 @@ void Engine::give_up_answers(NodeIndex peer) {
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
   ids.clear();
   for (auto& [id, w] : walks_) {
-    if (std::erase(w.asked, peer)) ids.push_back(id);
+    const std::size_t lost =
+        std::erase_if(w.asked, [peer](const auto& a) { return a.peer == peer; });
+    ids.insert(ids.end(), lost, id);
   }
   for (const std::uint64_t id : ids) walk_part_done(id, WalkResult{.failed = true});
 }

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/probe.h"
 #include "coordination/engine.h"
 #include "ring/slot.h"
 
@@ -56,28 +57,11 @@ void Engine::walk(WalkRequest&& request) {
     for (std::size_t s = 0; s < slots_total; ++s) {
       if (slots.test(s)) shards[shard_at(peer, {static_cast<std::uint16_t>(s)})] = true;
     }
-    const std::string bits = bitmap(slots);
+    w.slots[node] = bitmap(slots);
     for (std::size_t shard = 0; shard < shards.size(); ++shard) {
       if (!shards[shard]) continue;
-      Walk m;
-      m.id = id;
-      m.from_shard = options_.shard.value;
-      m.what = static_cast<std::uint8_t>(w.request.what);
-      m.db = w.request.db.value;
-      m.all_dbs = w.request.all_dbs;
-      m.write_level = w.request.write_level.value;
-      if (w.request.what == WalkKind::flush) {
-        // A flush that is held up must not run after its client has heard that it failed.
-        m.ceiling_ms = stamps_of(peer) + std::min(host_.give_up_ms(peer), options_.max_skew_ms / 2);
-        peers_[node].highest_ceiling = std::max(peers_[node].highest_ceiling, m.ceiling_ms);
-      }
-      m.place = w.request.place;
-      m.count = w.request.count;
-      m.pattern = w.request.pattern;
-      m.type = w.request.type;
-      m.slots = bits;
-      send(peer, static_cast<std::uint16_t>(shard), m);
-      w.asked.push_back(peer);
+      w.asked.push_back({peer, static_cast<std::uint16_t>(shard), false});
+      ask_walk(w, id, w.asked.back(), stamps_of(peer));
       ++w.left;
     }
   }
@@ -89,6 +73,29 @@ void Engine::walk(WalkRequest&& request) {
   WalkResult part;
   walk_here(copy, own->second, part);
   walk_part_done(id, std::move(part));
+}
+
+// `clock`: what the peer is expected to stamp now.
+void Engine::ask_walk(Walking& w, std::uint64_t id, const Walking::Asked& part, UnixMs clock) {
+  Walk m;
+  m.id = id;
+  m.from_shard = options_.shard.value;
+  m.what = static_cast<std::uint8_t>(w.request.what);
+  m.db = w.request.db.value;
+  m.all_dbs = w.request.all_dbs;
+  m.write_level = w.request.write_level.value;
+  if (w.request.what == WalkKind::flush) {
+    // A flush that is held up must not run after its client has heard that it failed.
+    m.ceiling_ms = clock + std::min(host_.give_up_ms(part.peer), options_.max_skew_ms / 2);
+    UnixMs& highest = peers_[part.peer.value].highest_ceiling;
+    highest = std::max(highest, m.ceiling_ms);
+  }
+  m.place = w.request.place;
+  m.count = w.request.count;
+  m.pattern = w.request.pattern;
+  m.type = w.request.type;
+  m.slots = w.slots[part.peer.value];
+  send(part.peer, part.shard, m);
 }
 
 void Engine::walk_alone(const WalkRequest& request, WalkResult& part) {
@@ -196,9 +203,18 @@ void Engine::on_walk(NodeIndex from, const Walk& m) {
   w.request.ticket = {
       .remote = true, .shard = m.from_shard, .peer = from, .connection = 0, .id = m.id};
   w.at = clock_.steady_ms();
-  const bool late = m.ceiling_ms && space_.clock().peek(clock_.wall_ms()).ms() > m.ceiling_ms;
-  if (late) metrics_.late_answers.add();
-  if (late || m.what >= static_cast<std::uint8_t>(WalkKind::end) || m.db >= space_.databases() ||
+  const UnixMs stamps = space_.clock().peek(clock_.wall_ms()).ms();
+  if (m.ceiling_ms && stamps > m.ceiling_ms) {
+    metrics_.late_answers.add();
+    GYRE_PROBE(late);
+    WalkAnswer late;
+    late.id = m.id;
+    late.shard = options_.shard.value;
+    late.failed = late.late = true;
+    late.clock_ms = stamps;
+    return send(from, m.from_shard, late);
+  }
+  if (m.what >= static_cast<std::uint8_t>(WalkKind::end) || m.db >= space_.databases() ||
       m.slots.size() != slots_total / 8 || !serving_) {
     w.result.failed = true;
     return end_walk(std::move(w));
@@ -231,9 +247,17 @@ void Engine::on_walk(NodeIndex from, const Walk& m) {
 void Engine::on_walk_answer(NodeIndex from, const WalkAnswer& m) {
   const auto at = walks_.find(m.id);
   if (at == walks_.end()) return;
-  const auto asked = std::find(at->second.asked.begin(), at->second.asked.end(), from);
-  if (asked == at->second.asked.end()) return;
-  at->second.asked.erase(asked);
+  Walking& w = at->second;
+  const auto asked = std::find_if(w.asked.begin(), w.asked.end(), [&](const auto& a) {
+    return a.peer == from && a.shard == m.shard;
+  });
+  if (asked == w.asked.end()) return;
+  // As a forwarded command: once more by the clock that it named, and no higher than skew allows.
+  if (m.late && !asked->again && m.clock_ms <= clock_.wall_ms() + options_.max_skew_ms) {
+    asked->again = true;
+    return ask_walk(w, m.id, *asked, m.clock_ms);
+  }
+  w.asked.erase(asked);
   WalkResult part;
   part.failed = m.failed;
   part.count = m.count;
@@ -280,6 +304,7 @@ void Engine::end_walk(Walking&& w) {
   if (!ticket.remote) return host_.walked(ticket, std::move(w.result));
   WalkAnswer answer;
   answer.id = ticket.id;
+  answer.shard = options_.shard.value;
   answer.failed = w.result.failed;
   answer.count = w.result.count;
   answer.next = w.result.next;

@@ -538,13 +538,16 @@ struct Walk {
 struct WalkAnswer {
   static constexpr Kind kind = Kind::walk_answer;
   std::uint64_t id{};
+  std::uint16_t shard{};  // whose part it is
   bool failed = false;
+  bool late = false;  // came above its ceiling: nothing was done, the clock says where it would be
+  std::int64_t clock_ms{};
   std::uint64_t count{};
   std::uint64_t next{};
   std::vector<std::string_view> keys;
   template <class A>
   void fields(A& a) {
-    a(id), a(failed), a(count), a(next), a(keys);
+    a(id), a(shard), a(failed), a(late), a(clock_ms), a(count), a(next), a(keys);
   }
 };
 

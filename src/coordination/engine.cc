@@ -218,20 +218,29 @@ void Engine::begin_acting(Slot slot) {
 Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::string& out,
                 std::uint64_t& gate) {
   const UnixMs now = clock_.wall_ms();
-  if (job.above) space_.clock().see(Version::at_ms(job.above + 1));
+  UnixMs above = job.above;
+  if (!job.ticket.remote) {
+    // Who stands before this node was bypassed: what it was allowed to stamp can only lose.
+    for (const NodeIndex n : ring_->replicas(job.slot)) {
+      if (n == options_.self) break;
+      above = std::max(above, peers_[n.value].highest_ceiling);
+    }
+  }
+  if (above) {
+    // Ceilings of one takeover after the other add up. Nobody may stamp what the others refuse:
+    // until the time has come there is nobody to act.
+    if (above > clock_.wall_ms() + options_.max_skew_ms * 3 / 4) {
+      metrics_.no_quorum_replies.add();
+      Reply reply(out, job.protocol);
+      return reply.error(Errc::no_quorum), Ran::done;
+    }
+    space_.clock().see(Version::at_ms(above + 1));
+  }
   if (job.ceiling && space_.clock().peek(now).ms() > job.ceiling) {
     metrics_.late_answers.add();
     GYRE_PROBE(late);
     deliver_late(job.ticket);
     return Ran::pending;
-  }
-  if (!job.ticket.remote) {
-    // Who stands before this node was bypassed: what it was allowed to stamp can only lose.
-    for (const NodeIndex n : ring_->replicas(job.slot)) {
-      if (n == options_.self) break;
-      if (const UnixMs c = peers_[n.value].highest_ceiling)
-        space_.clock().see(Version::at_ms(c + 1));
-    }
   }
   begin_acting(job.slot);
   if (const auto waiting = busy_.find(job.slot.value); waiting != busy_.end()) {

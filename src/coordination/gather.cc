@@ -106,6 +106,8 @@ void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
     if (decode_effect(in, effect) && key_slot(effect.key) == g.request.slot &&
         merge_from_peer(effect, r)) {
       g.differ.push_back({from, effect.db, std::string(effect.key)});
+    } else {
+      asked->bad = true;  // stamps too far in the future: what it knows is not known here
     }
   }
   gather_step(m.id);

@@ -310,6 +310,11 @@ class Engine final : private SyncHost {
     std::uint32_t operation = none;
   };
   static constexpr std::uint32_t none = 0xffffffffu;
+  // An effect came before the one that it builds on: what it came over.
+  struct Gap {
+    std::uint64_t hash = 0;
+    Version missing{}, before{};
+  };
   // A conditional command that failed for what another node holds: until the end of the turn.
   struct Overtaken {
     Slot slot{};
@@ -363,7 +368,8 @@ class Engine final : private SyncHost {
              WaitingAck& ack);
   bool fills_stub(const Effect& effect, Slot slot) const;
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
-  static Newer::Base base_at(const Effect& effect, const ApplyResult& r);
+  Newer::Base base_at(const Effect& effect, const ApplyResult& r) const;
+  void note_gap(const Effect& effect, const ApplyResult& r);
   void on_effects_ack(NodeIndex from, const EffectsAck& m);
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
   void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
@@ -557,6 +563,7 @@ class Engine final : private SyncHost {
       undurable_;           // (turn, first version), one node
   std::deque<Turn> turns_;  // the open one last
   std::vector<Overtaken> overtaken_;
+  std::deque<Gap> gaps_;  // the youngest, at a replica
   std::size_t outstanding_bytes_ = 0;
 
   std::uint64_t next_id_;  // begins anywhere, for the same reason

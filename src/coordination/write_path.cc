@@ -368,6 +368,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
       if (!effect.slot_floor) refuse_old(effect, version, i, held.ack);
       continue;
     }
+    note_gap(effect, *r);
     if (r->hollow) {
       held.effects.push_back(
           {.index = i,
@@ -385,10 +386,25 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
 // Whether something of another node lies above what the effect builds on. When the effect or a
 // later one of its node came here before it, with a comparison or a gather, what it came over
 // cannot be told any more (simulator, seed 425).
-Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) {
+Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) const {
   if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
   if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
-  return r.newest_before < effect.version ? Newer::Base::stands : Newer::Base::unclear;
+  if (r.newest_before < effect.version) return Newer::Base::stands;
+  const std::uint64_t hash = key_hash(effect.key);
+  for (const Gap& gap : gaps_) {
+    if (gap.hash == hash && gap.missing == effect.version)
+      return gap.before <= effect.base ? Newer::Base::stands : Newer::Base::moved;
+  }
+  return Newer::Base::unclear;
+}
+
+// Effects of one node come by two connections, its own and the answers on ours, and may overtake
+// each other: what the later one came over is kept for the one that it builds on.
+void Engine::note_gap(const Effect& effect, const ApplyResult& r) {
+  if (!effect.has_base || r.newest_before >= effect.base) return;
+  constexpr std::size_t gaps_max = 64;
+  if (gaps_.size() == gaps_max) gaps_.pop_front();
+  gaps_.push_back({key_hash(effect.key), effect.base, r.newest_before});
 }
 
 // What the ack says of an effect that was merged with this result: nothing when it stands.

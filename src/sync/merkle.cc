@@ -147,6 +147,8 @@ void MerkleSync::on_compare(NodeIndex from, const Compare& m) {
     d.elsewhere = host_.elsewhere(slot, from);
     d.repaired = space_.repaired(slot);
     d.same = space_.slot_digest(slot) == theirs.digest;
+    // It is being healed from here, and who asks does not act: it hears nothing, and asks again.
+    if (!d.same && m.leaves && d.elsewhere && busy(slot)) continue;
     if (m.round && d.known) space_.watch_merges(slot);
     if (d.same) {
       host_.equal(from, slot);
@@ -629,6 +631,7 @@ void MerkleSync::background(NodeIndex peer) {
   p.progress.slots_left = p.again.size();
   std::vector<Slot> slots;
   slots.swap(p.again);
+  std::erase_if(slots, [this](Slot s) { return busy(s); });  // healed already by another one
   start(peer, slots, Purpose::heal, {}, false);
 }
 

@@ -18,8 +18,7 @@ namespace {
 
 constexpr std::size_t slots_at_once = 4096;
 constexpr std::int64_t compare_again_ms = 200;
-constexpr std::int64_t after_actor_ms = 6000;
-constexpr std::int64_t untold_again_ms = 500;  // the peer said nothing of a slot: it heals already
+constexpr std::int64_t after_actor_ms = 1500;
 
 }  // namespace
 
@@ -90,15 +89,7 @@ void Engine::start_compare(NodeIndex peer) {
 }
 
 void Engine::ended(std::uint64_t id, NodeIndex peer, bool failed) {
-  Peer& p = peers_[peer.value];
-  if (std::erase(p.comparing, id) > 0 && p.comparing.empty()) {
-    const bool untold = std::any_of(p.doubts.begin(), p.doubts.end(), [&](const auto& d) {
-      const Slot slot{d.first};
-      const int position = replica_index(slot, peer);
-      return position >= 0 && (state(slot).must >> position & 1) != 0;
-    });
-    if (untold) p.must_at = std::max(p.must_at, clock_.steady_ms() + untold_again_ms);
-  }
+  std::erase(peers_[peer.value].comparing, id);
   rounds_.ended(id, failed);
 }
 

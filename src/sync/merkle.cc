@@ -147,8 +147,6 @@ void MerkleSync::on_compare(NodeIndex from, const Compare& m) {
     d.elsewhere = host_.elsewhere(slot, from);
     d.repaired = space_.repaired(slot);
     d.same = space_.slot_digest(slot) == theirs.digest;
-    // It is being healed from here, and who asks does not act: it hears nothing, and asks again.
-    if (!d.same && m.leaves && d.elsewhere && busy(slot)) continue;
     if (m.round && d.known) space_.watch_merges(slot);
     if (d.same) {
       host_.equal(from, slot);
@@ -272,7 +270,8 @@ std::map<MerkleSync::Name, MerkleSync::Listed> MerkleSync::list(const ListLeaves
         const Collection* c = collection_of(*n);
         elements = c->live() + c->tombstones();
       }
-      out.emplace(Name(leaves.slot, index.value, hash), Listed{digest, elements});
+      out.emplace(Name(leaves.slot, index.value, hash),
+                  Listed{digest, elements, record_newest(*n)});
       return true;
     });
   }
@@ -293,6 +292,7 @@ void MerkleSync::on_list_leaves(NodeIndex from, const ListLeaves& m) {
       put_be64(bytes, std::get<2>(name));
       put_be64(bytes, listed.digest);
       put_varint(bytes, listed.elements);
+      put_be64(bytes, listed.newest.bits);
     }
     answer.slots.push_back({leaves.slot, bytes});
   }
@@ -316,6 +316,7 @@ void MerkleSync::on_list_leaves_answer(NodeIndex from, const ListLeavesAnswer& m
       const std::uint8_t db = in.u8();
       const std::uint64_t hash = in.be64(), digest = in.be64();
       std::uint64_t elements = in.varint(), here = 0;
+      const Version newest{in.be64()};
       if (!in.ok() || db >= space_.databases()) break;
       const Name name(asked.slot, db, hash);
       if (const auto mine = own.find(name); mine != own.end()) {
@@ -325,6 +326,12 @@ void MerkleSync::on_list_leaves_answer(NodeIndex from, const ListLeavesAnswer& m
       }
       if (here == digest) continue;
       differed = true;
+      // All of theirs lies below the floor here (overwritten, or deleted): none of it is needed.
+      const Node* const mine = here != 0 ? record_of(name) : nullptr;
+      if (mine && elements <= large_elements && record_floor(*mine) >= newest) {
+        push_record(*c, name);
+        continue;
+      }
       c->theirs.emplace(name, digest);
       (elements > large_elements ? c->large : c->want).push_back(name);
     }
@@ -631,7 +638,6 @@ void MerkleSync::background(NodeIndex peer) {
   p.progress.slots_left = p.again.size();
   std::vector<Slot> slots;
   slots.swap(p.again);
-  std::erase_if(slots, [this](Slot s) { return busy(s); });  // healed already by another one
   start(peer, slots, Purpose::heal, {}, false);
 }
 

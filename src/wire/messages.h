@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 5;
+inline constexpr std::uint32_t wire_format = 6;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -350,7 +350,7 @@ struct CompareAnswer {
   }
 };
 
-// The records of some leaves, by (key hash, digest).
+// The records of some leaves, by (key hash, digest, newest version).
 struct ListLeaves {
   static constexpr Kind kind = Kind::list_leaves;
   struct Leaves {
@@ -376,7 +376,7 @@ struct ListLeavesAnswer {
   static constexpr Kind kind = Kind::list_leaves_answer;
   struct Keys {
     std::uint16_t slot{};
-    std::string_view keys;  // | db u8 | key hash be64 | digest be64 | elements varint | ...
+    std::string_view keys;  // db u8, key hash be64, digest be64, elements varint, newest be64; ...
     template <class A>
     void fields(A& a) {
       a(slot), a(keys);

@@ -1,6 +1,6 @@
 // MerkleSync: comparing slots with other replicas and healing what differs, in both directions.
 //
-//   ranges of slots by sums -> slots by digest -> leaves by sums -> lists of (key hash, digest, newest)
+//   ranges of slots by sums -> slots by digest -> leaves by sums -> lists of (hash, digest, newest)
 //     -> records; large ones by sums over parts of their elements -> what each side lacks
 //
 // Replicas in sync exchange one sum for each pair of threads (a root). A comparison is asked for by

@@ -6,6 +6,7 @@
 // a comparison; it is begun again.
 
 #include <algorithm>
+#include <optional>
 
 #include "base/log.h"
 #include "base/probe.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t slots_at_once = 4096;
 constexpr std::int64_t compare_again_ms = 200;
+constexpr std::int64_t after_actor_ms = 1500;
 
 }  // namespace
 
@@ -41,10 +43,17 @@ std::size_t Engine::slots_differing() const {
 }
 
 void Engine::compare_some(SteadyMs now) {
+  std::optional<bool> well;  // in rest all slots are, and one look serves all peers
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     Peer& p = peers_[i];
     if (!p.view.up || !p.comparing.empty() || now < p.compare_at) continue;
-    start_compare({static_cast<std::uint16_t>(i)});
+    if (!well) {
+      well = std::all_of(slots_.begin(), slots_.end(), [](const SlotState& s) { return s.well(); });
+    }
+    if (*well)
+      p.compare_at = now + compare_again_ms;
+    else
+      start_compare({static_cast<std::uint16_t>(i)});
   }
 }
 
@@ -55,7 +64,7 @@ void Engine::start_compare(NodeIndex peer) {
   for (std::size_t i = 0; i < slots_.size() && wanted.size() < slots_at_once; ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     const SlotState& s = slots_[i];
-    if (s.known && s.must == 0 && (s.sure || !s.acting)) continue;
+    if (s.well()) continue;
     const int position = replica_index(slot, peer);
     if (position < 0 || !holds(slot)) continue;
     const int bit = 1 << position;
@@ -64,10 +73,12 @@ void Engine::start_compare(NodeIndex peer) {
     const bool for_known = !s.known && !(s.compared_known & bit);
     const bool for_sure = s.acting && !s.sure && !(s.compared_known & s.agreed & bit) &&
                           acting_node(slot) == options_.self;
-    const bool for_both = (s.must & bit) && now >= p.must_at;
+    // Who acts heals first: two who find the same difference would carry it twice.
+    const std::int64_t after_actor = acting_node(slot) == options_.self ? 0 : after_actor_ms;
+    const bool for_both = (s.must & bit) && now >= p.must_at + after_actor && !sync_.busy(slot);
     // What is only healed goes from one peer after the other: what the first brings, the second
     // need not.
-    if (for_known || for_sure || (for_both && !sync_.busy(slot))) wanted.push_back(slot);
+    if (for_known || for_sure || for_both) wanted.push_back(slot);
   }
   p.compare_at = now + compare_again_ms;
   if (wanted.empty()) return;
@@ -111,7 +122,10 @@ void Engine::compared(std::uint64_t id, NodeIndex peer, Slot slot, const Outcome
 
 bool Engine::may_round(Slot slot) const {
   const SlotState& s = state(slot);
-  if (!s.acting || !s.sure || !s.known || disk_failing_ || acting_node(slot) != options_.self)
+  // Where a replica is known to have missed something a round would be void, and carry the
+  // difference a second time.
+  if (!s.acting || !s.sure || !s.known || s.must != 0 || disk_failing_ ||
+      acting_node(slot) != options_.self)
     return false;
   const auto replicas = ring_->replicas(slot);
   return std::all_of(replicas.begin(), replicas.end(),

@@ -227,6 +227,8 @@ class Engine final : private SyncHost {
     std::uint8_t must = 0;     // bit per replica position that something may have been missed from
     NodeIndex actor{0xffff};   // whose effects came last
     std::uint32_t doubts = 0;  // a comparison begun before the last doubt proves nothing
+    // No comparison is wanted.
+    bool well() const { return known && must == 0 && (sure || !acting); }
   };
   struct Peer {
     PeerView view;

@@ -100,6 +100,11 @@ void info_ring(InfoLines& out) {
   out.put("slots_acted", acting);
   out.put_signed("clock_offset_ms_max", offset);
   membership_lines(out, ring);
+  for (std::size_t k = 1; k < kind_names.size(); ++k) {
+    std::uint64_t bytes = 0;
+    out.each_worker([&](Worker& w) { bytes += w.published().inside.kinds()[k].get(); });
+    if (bytes > 0) out.put("bus_received_" + std::string(kind_names[k]), bytes);
+  }
   out.metrics("ring");
 }
 

@@ -3,6 +3,7 @@
 // Threading: update() on the worker's thread; reading from any, each number whole.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <vector>
@@ -57,10 +58,14 @@ class PublishedInside {
   void update(Engine& engine);
   const Peer& peer(NodeIndex n) const { return peers_[n.value]; }
   BusBytes& bus(NodeIndex n) { return peers_[n.value].bus; }
+  // Bytes of messages received, by kind.
+  using Kinds = std::array<MetricCell, static_cast<std::size_t>(Kind::end)>;
+  Kinds& kinds() { return kinds_; }
   std::uint64_t slots_purgeable() const { return slots_purgeable_.load(std::memory_order_relaxed); }
 
  private:
   std::vector<Peer> peers_;
+  Kinds kinds_;
   std::atomic<std::uint64_t> slots_purgeable_{0};
   unsigned updates_ = 0;
 };

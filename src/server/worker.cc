@@ -19,6 +19,8 @@ constexpr std::size_t arena_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
 constexpr std::uint64_t tick_ms = 20;
+constexpr std::uint64_t rest_tick_ms = 30;  // while nothing is out and nobody asks
+constexpr std::int64_t rest_after_ms = 1000;
 constexpr std::uint64_t sample_every = 5;  // ticks
 
 }  // namespace
@@ -71,10 +73,7 @@ SteadyMs Worker::now_ms() const {
 
 void Worker::run() {
   last_tick_ = alive_at_ = now_ms();
-  ticker_.start(tick_ms, tick_ms, [this] {
-    timer_ran_ = true;
-    tick();
-  });
+  start_ticker(tick_ms);
   loop_.run();
   // What was accepted is finished: rows that wait go to the store before it closes.
   run_turn_ops();
@@ -85,6 +84,23 @@ void Worker::run() {
   if (shard_.value == 0 && server_.membership()) server_.membership()->stop();
   for (Link& l : links_) l.link.reset();
   bus_.reset();
+}
+
+void Worker::start_ticker(std::uint64_t ms) {
+  ticking_ms_ = ms;
+  ticker_.start(ms, ms, [this] {
+    timer_ran_ = true;
+    tick();
+  });
+}
+
+// Waking up is what a node in rest costs. How late a tick may be before the loop counts as having
+// stood still does not change with it: that is measured from the shorter one.
+void Worker::choose_tick(SteadyMs now) {
+  bool rest = now - active_at_ > rest_after_ms && !server_.loading();
+  for (const Link& l : links_) rest = rest && l.watch.unanswered() == 0;
+  if (loaded_) rest = rest && engine_->operations_waiting() == 0 && engine_->sync().running() == 0;
+  if (const std::uint64_t ms = rest ? rest_tick_ms : tick_ms; ms != ticking_ms_) start_ticker(ms);
 }
 
 void Worker::stop() {
@@ -240,6 +256,7 @@ void Worker::run_turn_ops() {
     return;
   }
   running_ops_ = true;
+  active_at_ = now_ms();
   refresh_command_options();
   constexpr std::size_t ahead = 12;
   std::vector<TurnOp> ops;
@@ -358,8 +375,9 @@ void Worker::publish_ring(bool count) {
 
 void Worker::tick() {
   const SteadyMs now = now_ms();
-  const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(tick_ms);
+  const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(ticking_ms_);
   last_tick_ = now;
+  choose_tick(now);
   if (gap > 10) {
     for (Link& l : links_) l.watch.excuse(gap);
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();

@@ -195,6 +195,8 @@ class Worker final : public EngineHost {
   void take_mail();
   void refresh_command_options();
   void tick();
+  void start_ticker(std::uint64_t ms);
+  void choose_tick(SteadyMs now);
   void publish_ring(bool count);
   void publish();
   void free_closed();
@@ -258,7 +260,8 @@ class Worker final : public EngineHost {
   bool timer_ran_ = false;
   bool loaded_ =
       false;  // before, the main thread fills the shard and the engine is not touched here
-  SteadyMs last_tick_ = 0, alive_at_ = 0;
+  SteadyMs last_tick_ = 0, alive_at_ = 0, active_at_ = 0;
+  std::uint64_t ticking_ms_ = 0;
   std::int64_t turn_started_us_ = 0;
 };
 

@@ -205,14 +205,15 @@ void Worker::on_bus_batch(BusConnection& from, std::string_view batch) {
   Link& l = links_[peer.value];
   if (!on_batch(peer, batch, 0)) return from.end("a batch that could not be read");
   published_.inside.bus(peer).receive(batch.size(), !batch_had_messages_);
-  if (l.answering.empty()) {
+  if (!batch_had_messages_) {
+    l.answer_by = 0;  // a heartbeat: at once
+  } else if (l.answering.empty()) {
     l.answer_by = now_ms() + answer_within_ms;
     if (!l.answer_timer) l.answer_timer = std::make_unique<Timer>(loop_);
     l.answer_timer->start(static_cast<std::uint64_t>(answer_within_ms), 0,
                           [this] { timer_ran_ = true; });
   }
   l.answering.push_back(&from);
-  if (!batch_had_messages_) l.answer_by = 0;  // a heartbeat: at once
 }
 
 void Worker::on_link_reply(NodeIndex peer, std::string_view batch) {
@@ -238,6 +239,8 @@ bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) 
   Envelope e;
   while (reader.next(e)) {
     batch_had_messages_ = true;
+    if (e.kind < Kind::end)
+      published_.inside.kinds()[static_cast<std::size_t>(e.kind)].add(e.body.size());
     if (e.shard == shard_.value) {
       engine_->on_message(peer, e);
     } else if (e.shard < server_.shards()) {

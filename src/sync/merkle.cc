@@ -270,7 +270,8 @@ std::map<MerkleSync::Name, MerkleSync::Listed> MerkleSync::list(const ListLeaves
         const Collection* c = collection_of(*n);
         elements = c->live() + c->tombstones();
       }
-      out.emplace(Name(leaves.slot, index.value, hash), Listed{digest, elements});
+      out.emplace(Name(leaves.slot, index.value, hash),
+                  Listed{digest, elements, record_newest(*n)});
       return true;
     });
   }
@@ -291,6 +292,7 @@ void MerkleSync::on_list_leaves(NodeIndex from, const ListLeaves& m) {
       put_be64(bytes, std::get<2>(name));
       put_be64(bytes, listed.digest);
       put_varint(bytes, listed.elements);
+      put_be64(bytes, listed.newest.bits);
     }
     answer.slots.push_back({leaves.slot, bytes});
   }
@@ -314,6 +316,7 @@ void MerkleSync::on_list_leaves_answer(NodeIndex from, const ListLeavesAnswer& m
       const std::uint8_t db = in.u8();
       const std::uint64_t hash = in.be64(), digest = in.be64();
       std::uint64_t elements = in.varint(), here = 0;
+      const Version newest{in.be64()};
       if (!in.ok() || db >= space_.databases()) break;
       const Name name(asked.slot, db, hash);
       if (const auto mine = own.find(name); mine != own.end()) {
@@ -323,6 +326,12 @@ void MerkleSync::on_list_leaves_answer(NodeIndex from, const ListLeavesAnswer& m
       }
       if (here == digest) continue;
       differed = true;
+      // All of theirs lies below the floor here (overwritten, or deleted): none of it is needed.
+      const Node* const mine = here != 0 ? record_of(name) : nullptr;
+      if (mine && elements <= large_elements && record_floor(*mine) >= newest) {
+        push_record(*c, name);
+        continue;
+      }
       c->theirs.emplace(name, digest);
       (elements > large_elements ? c->large : c->want).push_back(name);
     }

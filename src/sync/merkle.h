@@ -1,6 +1,6 @@
 // MerkleSync: comparing slots with other replicas and healing what differs, in both directions.
 //
-//   ranges of slots by sums -> slots by digest -> leaves by sums -> lists of (key hash, digest)
+//   ranges of slots by sums -> slots by digest -> leaves by sums -> lists of (hash, digest, newest)
 //     -> records; large ones by sums over parts of their elements -> what each side lacks
 //
 // Replicas in sync exchange one sum for each pair of threads (a root). A comparison is asked for by
@@ -131,6 +131,7 @@ class MerkleSync {
   struct Listed {
     std::uint64_t digest = 0;
     std::uint64_t elements = 0;
+    Version newest{};
   };
   struct Comparison {
     NodeIndex peer{};

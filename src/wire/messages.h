@@ -11,6 +11,7 @@
 // protocol's.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 5;
+inline constexpr std::uint32_t wire_format = 6;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -60,6 +61,41 @@ enum class Kind : std::uint8_t {
   heartbeat_answer,
   end
 };
+
+inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
+                                                                    "forward",
+                                                                    "forward_answer",
+                                                                    "effects",
+                                                                    "effects_ack",
+                                                                    "fetch",
+                                                                    "fetch_answer",
+                                                                    "compare",
+                                                                    "compare_answer",
+                                                                    "fetch_many",
+                                                                    "fetch_many_answer",
+                                                                    "repair",
+                                                                    "repair_ack",
+                                                                    "acted",
+                                                                    "walk",
+                                                                    "walk_answer",
+                                                                    "identity_ask",
+                                                                    "identity_answer",
+                                                                    "identity_store",
+                                                                    "identity_stored",
+                                                                    "compare_ranges",
+                                                                    "compare_ranges_answer",
+                                                                    "list_leaves",
+                                                                    "list_leaves_answer",
+                                                                    "list_parts",
+                                                                    "list_parts_answer",
+                                                                    "confirm",
+                                                                    "confirm_answer",
+                                                                    "settled",
+                                                                    "whole_ask",
+                                                                    "whole_answer",
+                                                                    "heartbeat",
+                                                                    "heartbeat_answer"});
+static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
 
 // Answers may still reach a peer whose own link to us is up when ours to it is not; requests are
 // given up with our link.
@@ -314,7 +350,7 @@ struct CompareAnswer {
   }
 };
 
-// The records of some leaves, by (key hash, digest).
+// The records of some leaves, by (key hash, digest, newest version).
 struct ListLeaves {
   static constexpr Kind kind = Kind::list_leaves;
   struct Leaves {
@@ -340,7 +376,7 @@ struct ListLeavesAnswer {
   static constexpr Kind kind = Kind::list_leaves_answer;
   struct Keys {
     std::uint16_t slot{};
-    std::string_view keys;  // | db u8 | key hash be64 | digest be64 | elements varint | ...
+    std::string_view keys;  // db u8, key hash be64, digest be64, elements varint, newest be64; ...
     template <class A>
     void fields(A& a) {
       a(slot), a(keys);

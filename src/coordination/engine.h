@@ -232,6 +232,9 @@ class Engine final : private SyncHost {
   };
   struct Peer {
     PeerView view;
+    // Messages come by two connections. A forwarded command names the last turn whose effects were
+    // sent before it, by thread of the peer; and what has come from there, by thread.
+    std::map<std::uint16_t, std::uint64_t> turns_sent, turns_seen;
     std::string outbox, answers;
     std::vector<std::uint64_t> unsent;  // forwarded commands that are still in the outbox
     UnixMs highest_ceiling = 0;
@@ -354,6 +357,7 @@ class Engine final : private SyncHost {
   void record_effect(Slot slot, const Effect& effect, std::uint32_t operation);
   void flush_turn(Turn& turn);
   void send_effects(Turn& turn, NodeIndex peer);
+  bool bypasses(const Turn& turn, Slot slot) const;
   void settle(Turn& turn);
   void settle(Turn& turn, Operation& op);
   void tell_acked(const Turn& turn, const Operation& op) const;

@@ -64,7 +64,10 @@ void Engine::forward(Request&& request, NodeIndex target) {
   for (const OwnedCommand& c : request.commands)
     m.commands.push_back({c.db().value, {c.args().begin(), c.args().end()}});
   p.highest_ceiling = std::max(p.highest_ceiling, m.ceiling_ms);
-  send(target, shard_at(target, request.slot), m);
+  const std::uint16_t shard = shard_at(target, request.slot);
+  if (const auto sent = p.turns_sent.find(shard); sent != p.turns_sent.end())
+    m.after_turn = sent->second;
+  send(target, shard, m);
   p.unsent.push_back(id);
   ++lines_[line_of(request)].out;
   forwards_.emplace(
@@ -168,6 +171,12 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   if (!holds(r.slot) || !serving_) {
     return deliver_error(r.ticket,
                          Error(Errc::ring_down, "the node asked does not act for this slot"));
+  }
+  // Effects that were sent before it, by the other connection, are not here yet: what they say may
+  // have been acknowledged.
+  if (m.after_turn > peers_[from.value].turns_seen[m.from_shard]) {
+    GYRE_PROBE(overtook_effects);
+    make_unsure(r.slot);
   }
   act_request(std::move(r));
 }

@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 6;
+inline constexpr std::uint32_t wire_format = 7;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -172,15 +172,16 @@ struct Forward {
   std::uint16_t slot{};
   std::uint8_t protocol{};
   std::uint8_t write_level{}, read_level{};
-  bool exec = false;          // the commands are one transaction
-  std::int64_t ceiling_ms{};  // stamp at or below this or answer late; 0: none
-  std::int64_t above_ms{};    // first move the clock above this; 0: no need
+  bool exec = false;           // the commands are one transaction
+  std::int64_t ceiling_ms{};   // stamp at or below this or answer late; 0: none
+  std::int64_t above_ms{};     // first move the clock above this; 0: no need
+  std::uint64_t after_turn{};  // its sender's effects up to this turn were sent before
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec),
-        a(ceiling_ms), a(above_ms), a(watches), a(commands);
+        a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
   }
 };
 

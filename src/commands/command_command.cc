@@ -430,8 +430,7 @@ std::string_view command_group(const CommandSpec& spec) {
   const std::pair<std::span<const CommandSpec>, std::string_view> families[] = {
       {string_commands(), "string"}, {key_commands(), "generic"},     {hash_commands(), "hash"},
       {set_commands(), "set"},       {zset_commands(), "sorted-set"}, {list_commands(), "list"},
-      {bitmap_commands(), "bitmap"},
-      {bitfield_commands(), "bitmap"},
+      {bitmap_commands(), "bitmap"}, {bitfield_commands(), "bitmap"},
   };
   for (const auto& [rows, group] : families) {
     for (const CommandSpec& row : rows) {

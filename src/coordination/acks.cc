@@ -94,6 +94,12 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
     return;
   }
   if (newer.base == Newer::Base::unclear && newer.stands) return;  // no condition hangs on it
+  // Stamped again it would take what is of another type there with it, where the command would have
+  // answered WRONGTYPE (simulator, seed 21).
+  const bool overwrites = original.version && original.floor >= original.version.before();
+  if (!op->done && !overwrites && original.type != TypeId::none && theirs.type != TypeId::none &&
+      original.type != theirs.type)
+    return fail(*op);
   // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
   // again would bring the element back (simulator, seed 332).
   if (original.type == TypeId::list) {

@@ -490,6 +490,9 @@ class Engine final : private SyncHost {
   std::span<const NodeIndex> replicas(Slot slot) const override { return ring_->replicas(slot); }
   bool may_round(Slot slot) const override;
   bool elsewhere(Slot slot, NodeIndex node) const override { return acting_node(slot) != node; }
+  // As if an effect of it had come: when another one's comes, this one hears of it, although it has
+  // written nothing (system test fault_kill_rounds).
+  void agreed(Slot slot, NodeIndex node) override { state(slot).actor = node; }
   bool merge_synced(Effect& effect, bool& changed) override;
   void lost_state(Slot slot) override;
   void equal(NodeIndex peer, Slot slot) override { hints_.clear_mark(peer, slot, space_.rows()); }

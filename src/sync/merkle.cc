@@ -145,6 +145,7 @@ void MerkleSync::on_compare(NodeIndex from, const Compare& m) {
     d.slot = theirs.slot;
     d.known = host_.knows(slot);
     d.elsewhere = host_.elsewhere(slot, from);
+    if (!d.elsewhere) host_.agreed(slot, from);
     d.repaired = space_.repaired(slot);
     d.same = space_.slot_digest(slot) == theirs.digest;
     if (m.round && d.known) space_.watch_merges(slot);

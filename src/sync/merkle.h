@@ -51,6 +51,8 @@ class SyncHost {
   virtual bool may_round(Slot slot) const = 0;
   // Whether in this node's view somebody other than `node` acts for the slot.
   virtual bool elsewhere(Slot slot, NodeIndex node) const = 0;
+  // That node was told so: it may be sure from now on.
+  virtual void agreed(Slot slot, NodeIndex node) = 0;
   // Merges what another replica holds; also below T. False: refused.
   virtual bool merge_synced(Effect& effect, bool& changed) = 0;
   // This node's copy of the slot was found to lack state.

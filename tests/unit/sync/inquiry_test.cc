@@ -37,6 +37,7 @@ struct Host final : SyncHost {
   std::span<const NodeIndex> replicas(Slot) const override { return all; }
   bool may_round(Slot) const override { return false; }
   bool elsewhere(Slot, NodeIndex) const override { return false; }
+  void agreed(Slot, NodeIndex) override {}
   bool merge_synced(Effect&, bool&) override { return true; }
   void lost_state(Slot) override {}
   void equal(NodeIndex, Slot) override {}

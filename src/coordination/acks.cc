@@ -28,6 +28,11 @@ bool others_above(const Effect& e, Version base, NodeIndex self) {
   return !own_floor && above(e.floor);
 }
 
+// Whether all that stood before the effect goes with it.
+bool overwrites(const Effect& e) {
+  return e.version && e.floor >= e.version.before();
+}
+
 }  // namespace
 
 void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
@@ -95,10 +100,9 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   if (newer.base == Newer::Base::unclear && newer.stands) return;  // no condition hangs on it
   // Stamped again it would take what is of another type there with it, where the command would have
-  // answered WRONGTYPE (simulator, seed 21).
-  const bool overwrites = original.version && original.floor >= original.version.before();
-  if (!op->done && !overwrites && original.type != TypeId::none && theirs.type != TypeId::none &&
-      original.type != theirs.type)
+  // answered WRONGTYPE.
+  if (!op->done && !overwrites(original) && original.type != TypeId::none &&
+      theirs.type != TypeId::none && original.type != theirs.type)
     return fail(*op);
   // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
   // again would bring the element back (simulator, seed 332).
@@ -234,10 +238,8 @@ void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
   }
 }
 
-// Stamps again what another node holds, where a failed command of this node lies above it: its
-// client was told that it failed, and what it covers may have been acknowledged. Only what still
-// stands of `failed`; of `theirs`, which is merged, the elements that it has. Counters stay as they
-// are: their sums are not overwritten.
+// At the end of the turn: a merge on the way would overwrite the result that its caller still
+// reads.
 void Engine::put_back_overtaken() {
   for (const Overtaken& o : std::exchange(overtaken_, {})) {
     Effect failed, theirs;
@@ -247,6 +249,10 @@ void Engine::put_back_overtaken() {
   }
 }
 
+// Stamps again what another node holds, where a failed command of this node lies above it: its
+// client was told that it failed, and what it covers may have been acknowledged. Only what still
+// stands of `failed`; of `theirs`, which is merged, the elements that it has. Counters stay as they
+// are: their sums are not overwritten.
 void Engine::put_back(Slot slot, const Effect& failed, const Effect& theirs) {
   const Node* record = space_.find(slot, failed.db, failed.key, key_hash(failed.key));
   if (!record || theirs.expired) return;
@@ -261,8 +267,7 @@ void Engine::put_back(Slot slot, const Effect& failed, const Effect& theirs) {
     again.changes.push_back({c.id, again.version, {}, c.tombstone, c.payload});
     return true;
   };
-  const bool overwrote = failed.floor >= failed.version.before() && failed.version;
-  if (overwrote) {
+  if (overwrites(failed)) {
     if (!theirs.whole || record_newest(*record) != failed.version) return;
     for (const Change& c : theirs.changes) {
       if (!c.tombstone && !put(c)) return;

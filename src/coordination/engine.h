@@ -7,9 +7,10 @@
 //   end_turn(): one batch of rows to the store, one message of effects to each replica
 //   persisted(), acks -> the turn's operations reach their level -> answers leave
 //
-// Files: engine.cc (routing and execution), write_path.cc (turns, acks, NEWER), forward.cc,
-// gather.cc (unsure and quorum reads), compare.cc (slots against other replicas), replay.cc
-// (hints), hollow.cc (whole records for stubs), walk.cc (commands over many slots).
+// Files: engine.cc (routing and execution), write_path.cc (turns, the replica's side), acks.cc
+// (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
+// reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
+// for stubs), walk.cc (commands over many slots).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -438,7 +439,7 @@ class Engine final : private SyncHost {
     int need = 1, have = 0;
     struct Asked {
       NodeIndex peer{};
-      int left = 0;       // answers still out; then repairs
+      int left = 0;       // answers still out
       bool bad = false;   // one of them was 'unknown', or the link broke
       bool lost = false;  // the link broke
       bool repairing = false;
@@ -468,7 +469,7 @@ class Engine final : private SyncHost {
   void on_fetch_answer(NodeIndex from, const FetchAnswer& m);
   void gather_step(std::uint64_t id);
   void finish_gather(std::uint64_t id, bool enough);
-  int repair_differing(Gather& g, std::uint64_t id);
+  void repair_differing(Gather& g, std::uint64_t id);
   void confirm_read(Gather&& g, std::string&& reply);
   void confirm_step(std::uint64_t id);
   bool on_read_repaired(NodeIndex from, std::uint64_t id);

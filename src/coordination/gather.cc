@@ -182,12 +182,11 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
   drain(slot);
 }
 
-// Sends the state of its keys to each replica that was asked and lacks some of it. To how many.
-int Engine::repair_differing(Gather& g, std::uint64_t id) {
+// Sends the state of its keys to each replica that was asked and lacks some of it.
+void Engine::repair_differing(Gather& g, std::uint64_t id) {
   const Slot slot = g.request.slot;
   // 'Same' was said of the state before the merge.
   const bool moved = id != 0 && space_.slot_digest(slot) != g.slot_digest;
-  int sent = 0;
   for (auto& a : g.asked) {
     a.repairing = false;
     if (a.lost || a.left > 0) continue;
@@ -209,9 +208,7 @@ int Engine::repair_differing(Gather& g, std::uint64_t id) {
     metrics_.read_repairs.add();
     send(a.peer, shard_at(a.peer, slot), m);
     a.repairing = true;
-    ++sent;
   }
-  return sent;
 }
 
 // The reply to a read above ONE waits until its level holds what it tells.

@@ -41,6 +41,16 @@ std::string suspected_by(const Ring& ring, NodeIndex self, const Membership::Sna
   return names;
 }
 
+void field(Reply& reply, std::string_view name, std::string_view value) {
+  reply.bulk(name);
+  reply.bulk(value);
+}
+
+void field(Reply& reply, std::string_view name, std::int64_t value) {
+  reply.bulk(name);
+  reply.integer(value);
+}
+
 // What this node's detector knows of one, and what it says of itself.
 void put_seen(Reply& reply, const Ring& ring, Server& server, const Membership::Snapshot& seen,
               std::size_t n) {
@@ -48,23 +58,15 @@ void put_seen(Reply& reply, const Ring& ring, Server& server, const Membership::
   const bool known = n < seen.peers.size();
   const Detector::View v = known && !self ? seen.peers[n] : Detector::View{};
   Membership* const own = server.membership();
-  const auto text = [&](std::string_view name, std::string_view value) {
-    reply.bulk(name);
-    reply.bulk(value);
-  };
-  const auto number = [&](std::string_view name, std::int64_t value) {
-    reply.bulk(name);
-    reply.integer(value);
-  };
-  text("detector", self ? "self" : Detector::name(v.state));
-  number("answered-ms-ago", self ? 0 : v.answered_ago_ms);
-  number("timeout-ms", v.timeout_ms);
-  text("suspected-by", known ? suspected_by(ring, server.self(), seen, n) : std::string());
-  number("clock-offset-ms", v.clock_known ? v.clock_base_ms - seen.base_ms : 0);
-  number("transitions", static_cast<std::int64_t>(v.transitions));
-  text("fitness", unfit_text(self ? (own ? own->unfit() : std::uint8_t{0}) : v.unfit));
-  number("turn-us", static_cast<std::int64_t>(v.load.turn_us));
-  number("waiting", static_cast<std::int64_t>(v.load.waiting));
+  field(reply, "detector", self ? "self" : Detector::name(v.state));
+  field(reply, "answered-ms-ago", self ? 0 : v.answered_ago_ms);
+  field(reply, "timeout-ms", v.timeout_ms);
+  field(reply, "suspected-by", known ? suspected_by(ring, server.self(), seen, n) : std::string());
+  field(reply, "clock-offset-ms", v.clock_known ? v.clock_base_ms - seen.base_ms : 0);
+  field(reply, "transitions", static_cast<std::int64_t>(v.transitions));
+  field(reply, "fitness", unfit_text(self ? (own ? own->unfit() : std::uint8_t{0}) : v.unfit));
+  field(reply, "turn-us", static_cast<std::int64_t>(v.load.turn_us));
+  field(reply, "waiting", static_cast<std::int64_t>(v.load.waiting));
 }
 
 // One map per node. State and acting slots as this node sees them now.
@@ -80,30 +82,22 @@ void nodes(SessionCall& call) {
   const Membership::Snapshot seen =
       call.server().membership() ? call.server().membership()->look() : Membership::Snapshot{};
   Reply& reply = call.reply;
-  const auto text = [&](std::string_view name, std::string_view value) {
-    reply.bulk(name);
-    reply.bulk(value);
-  };
-  const auto number = [&](std::string_view name, std::int64_t value) {
-    reply.bulk(name);
-    reply.integer(value);
-  };
   reply.array(ring.nodes().size());
   for (std::size_t i = 0; i < ring.nodes().size(); ++i) {
     const NodeIndex n{static_cast<std::uint16_t>(i)};
     const NodeInfo& node = ring.node(n);
     const bool self = n == call.server().self();
     reply.map(19);
-    text("name", node.name);
-    text("client-address", address(node.client_host(), node.client_port()));
-    text("cluster-address", address(node.client_host(), node.client_cluster_port()));
-    text("bus-address", address(node.host, node.bus_port));
-    text("rack", node.rack);
-    number("weight", node.weight);
-    text("state", self ? "self" : engine.peer(n).up ? "up" : "down");
-    number("epoch", static_cast<std::int64_t>(ring.epoch()));
-    number("slots-acted", acting[i]);
-    number("slots-held", held[i]);
+    field(reply, "name", node.name);
+    field(reply, "client-address", address(node.client_host(), node.client_port()));
+    field(reply, "cluster-address", address(node.client_host(), node.client_cluster_port()));
+    field(reply, "bus-address", address(node.host, node.bus_port));
+    field(reply, "rack", node.rack);
+    field(reply, "weight", node.weight);
+    field(reply, "state", self ? "self" : engine.peer(n).up ? "up" : "down");
+    field(reply, "epoch", static_cast<std::int64_t>(ring.epoch()));
+    field(reply, "slots-acted", acting[i]);
+    field(reply, "slots-held", held[i]);
     put_seen(reply, ring, call.server(), seen, i);
   }
 }

@@ -7,42 +7,21 @@
 
 #include <doctest/doctest.h>
 
+#include "quiet_host.h"
+
 using namespace gyre;
+using namespace gyre::test;
 
 namespace {
 
-struct TestClock final : Clock {
-  SteadyMs now = 1'000'000;
-  UnixMs wall_ms() const override { return 1'700'000'000'000 + now; }
-  SteadyMs steady_ms() const override { return now; }
-};
-
 constexpr std::array<NodeIndex, 3> all{NodeIndex{0}, NodeIndex{1}, NodeIndex{2}};
 
-struct Host final : SyncHost {
+struct Host final : QuietHost {
   explicit Host(const Clock& clock)
       : space(options()), inquiries({0}, {0}, space, clock, *this, 100) {}
-  static KeySpaceOptions options() {
-    KeySpaceOptions o;
-    o.slots = 8;
-    o.databases = 1;
-    o.keep_tombstones = true;
-    return o;
-  }
   std::string& to_peer(NodeIndex peer, bool) override { return out[peer.value]; }
-  std::uint16_t thread_of(NodeIndex, Slot) const override { return 0; }
   bool reachable(NodeIndex peer) const override { return up[peer.value]; }
-  bool replica(Slot, NodeIndex) const override { return true; }
-  bool knows(Slot) const override { return true; }
   std::span<const NodeIndex> replicas(Slot) const override { return all; }
-  bool may_round(Slot) const override { return false; }
-  bool elsewhere(Slot, NodeIndex) const override { return false; }
-  void agreed(Slot, NodeIndex) override {}
-  bool merge_synced(Effect&, bool&) override { return true; }
-  void lost_state(Slot) override {}
-  void equal(NodeIndex, Slot) override {}
-  void compared(std::uint64_t, NodeIndex, Slot, const Outcome&) override {}
-  void ended(std::uint64_t, NodeIndex, bool) override {}
 
   // The question that waits for the peer.
   template <class M>

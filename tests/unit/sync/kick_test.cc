@@ -4,45 +4,22 @@
 
 #include <doctest/doctest.h>
 
-#include "sync/merkle.h"
+#include "quiet_host.h"
 
 using namespace gyre;
+using namespace gyre::test;
 
 namespace {
 
-struct TestClock final : Clock {
-  SteadyMs now = 1'000'000;
-  UnixMs wall_ms() const override { return 1'700'000'000'000 + now; }
-  SteadyMs steady_ms() const override { return now; }
-};
-
 constexpr std::array<NodeIndex, 2> both{NodeIndex{0}, NodeIndex{1}};
 
-struct Host final : SyncHost {
+struct Host final : QuietHost {
   Host(std::uint16_t self, const Clock& clock, std::int64_t interval_ms)
       : space(options()),
         sync({.self = {self}, .interval_ms = interval_ms}, 2, space, clock, metrics, *this, 1) {}
-  static KeySpaceOptions options() {
-    KeySpaceOptions o;
-    o.slots = 8;
-    o.databases = 1;
-    o.keep_tombstones = true;
-    return o;
-  }
   std::string& to_peer(NodeIndex, bool) override { return out; }
-  std::uint16_t thread_of(NodeIndex, Slot) const override { return 0; }
   bool reachable(NodeIndex) const override { return up; }
-  bool replica(Slot, NodeIndex) const override { return true; }
-  bool knows(Slot) const override { return true; }
   std::span<const NodeIndex> replicas(Slot) const override { return both; }
-  bool may_round(Slot) const override { return false; }
-  bool elsewhere(Slot, NodeIndex) const override { return false; }
-  void agreed(Slot, NodeIndex) override {}
-  bool merge_synced(Effect&, bool&) override { return true; }
-  void lost_state(Slot) override {}
-  void equal(NodeIndex, Slot) override {}
-  void compared(std::uint64_t, NodeIndex, Slot, const Outcome&) override {}
-  void ended(std::uint64_t, NodeIndex, bool) override {}
 
   std::string out;
   bool up = true;

@@ -415,8 +415,9 @@ Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) const {
 // Effects of one node come by two connections, its own and the answers on ours, and may overtake
 // each other: what the later one came over is kept for the one that it builds on.
 void Engine::note_gap(const Effect& effect, const ApplyResult& r) {
-  if (!effect.has_base || r.newest_before >= effect.base) return;
+  if (!effect.base || r.newest_before >= effect.base) return;
   constexpr std::size_t gaps_max = 64;
+  GYRE_PROBE(effects_overtaken);
   if (gaps_.size() == gaps_max) gaps_.pop_front();
   gaps_.push_back({key_hash(effect.key), effect.base, r.newest_before});
 }

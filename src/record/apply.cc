@@ -338,8 +338,11 @@ void merge_stub(Merging& m, const Effect& e) {
   m.expiry = theirs ? e.expiry : old_expiry;
   const bool alive = m.expiry.version > m.floor;
   const bool of_stub = e.expired && m.expiry == e.expiry;
-  if (alive && (of_stub || (was_stub && !theirs))) {
-    const Version newest = std::max(old_newest, e.newest());
+  const bool of_same = alive && (of_stub || (was_stub && !theirs));
+  const Version newest = std::max(old_newest, e.newest());
+  const Version covered = expiry_floor(m.expiry);
+  const bool outlived = of_same && newest > covered;
+  if (of_same && !outlived) {
     if (was_stub && m.floor == old_floor && newest == old_newest && !theirs) return;
     m.result.changed = m.result.header_changed = true;
     m.result.floor_raised = m.floor > old_floor;
@@ -351,19 +354,21 @@ void merge_stub(Merging& m, const Effect& e) {
     store_stub(m, e.key, newest);
     return;
   }
-  if (was_stub && !e.expired && !e.whole && m.floor < old_newest) {
+  if (was_stub && !e.expired && !e.whole && !outlived && m.floor < old_newest) {
     m.result.hollow = true;
     m.result.stands = false;
     return;
   }
   m.expiry = {};
   if (was_stub) reshape(m, e.key, 0, TypeId::none, 0, old_floor);
-  if (e.expired) {
-    Effect header;
-    header.db = e.db;
-    header.key = e.key;
-    header.version = header.floor = e.floor;
-    merge_general(m, header);
+  if (e.expired || outlived) {
+    Effect part;
+    if (!e.expired) part = e;
+    part.db = e.db;
+    part.key = e.key;
+    part.floor = outlived ? std::max(e.floor, covered) : e.floor;
+    if (e.expired) part.version = part.floor;
+    merge_general(m, part);
   } else {
     merge_general(m, e);
   }

@@ -17,12 +17,17 @@
 //   record      effect      merged register is        outcome
 //   stub        any         dead, floor >= newest     nothing is missing: an ordinary merge
 //   stub        normal      the stub's own            stays a stub, newest rises: what was written
-//                                                     is as expired as the rest
+//                                                     is as expired as the rest. What outlives the
+//                                                     expiry (expiry_floor): the floor rises to
+//                                                     what that covers, and the rest is an ordinary
+//                                                     merge
 //   stub        normal      another, or dead          `whole`: the effect's content. Else `hollow`:
 //                                                     the record stays as it was, and whoever sent
 //                                                     the effect is asked for all of it
 //   stub        expired     one of the two            a stub, newest the higher
-//   any, none   expired     the effect's              a stub: it expired long enough ago everywhere
+//   any, none   expired     the effect's              a stub: it expired long enough ago
+//   everywhere.
+//                                                     What outlives the expiry stays, as above
 //   any, none   expired     another, or dead          the floor alone is merged
 #pragma once
 

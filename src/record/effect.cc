@@ -12,9 +12,9 @@ enum EffectFlag : std::uint8_t {
   with_base = 8,
   of_slot = 16,
   of_expired = 32,
-  is_whole = 64
+  is_whole = 64,
+  with_over = 128
 };
-constexpr std::uint8_t all_flags = 127;
 enum ChangeFlag : std::uint8_t { removed = 1, own_version = 2, is_sum = 4 };
 
 }  // namespace
@@ -33,7 +33,11 @@ void encode_effect(std::string& to, const Effect& e) {
     flags |= with_floor;
   }
   if (e.expiry.version) flags |= with_expiry;
-  if (e.has_base) flags |= with_base;
+  if (e.has_base) {
+    flags |= with_base;
+  } else if (e.base) {
+    flags |= with_over;
+  }
   if (e.slot_floor) flags |= of_slot;
   if (e.expired) flags |= of_expired;
   if (e.whole) flags |= is_whole;
@@ -47,7 +51,7 @@ void encode_effect(std::string& to, const Effect& e) {
     put_be64(to, static_cast<std::uint64_t>(e.expiry.at_ms));
     put_be64(to, e.expiry.version.bits);
   }
-  if (flags & with_base) put_be64(to, e.base.bits);
+  if (flags & (with_base | with_over)) put_be64(to, e.base.bits);
   put_varint(to, e.changes.size());
   for (const Change& c : e.changes) {
     const auto f = static_cast<std::uint8_t>((c.tombstone ? removed : 0) |
@@ -65,7 +69,7 @@ bool decode_effect(Reader& in, Effect& e) {
   e.clear();
   const std::uint8_t flags = in.u8();
   const std::uint8_t type = in.u8();
-  if (flags > all_flags || type >= types_total) return false;
+  if (type >= types_total || ((flags & with_base) && (flags & with_over))) return false;
   e.type = static_cast<TypeId>(type);
   e.db = {in.u8()};
   e.version = {in.be64()};
@@ -80,7 +84,8 @@ bool decode_effect(Reader& in, Effect& e) {
   e.expired = (flags & of_expired) != 0;
   e.whole = (flags & is_whole) != 0;
   e.has_base = (flags & with_base) != 0;
-  if (e.has_base) e.base = {in.be64()};
+  if (flags & (with_base | with_over)) e.base = {in.be64()};
+  if ((flags & with_over) && !e.base) return false;
   const std::uint64_t n = in.varint();
   if (n > in.left())
     return false;  // each change takes bytes: never allocate from a declared number

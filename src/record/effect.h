@@ -41,7 +41,10 @@ struct Effect {
   Version floor{};
   Expiry expiry{};
   bool has_base = false;
-  Version base{};  // the record's newest version when the command read it; zero: absent
+  // The record's newest version when the command read it; zero: absent. Without has_base what the
+  // same node wrote there a moment before, or zero: nothing depends on it, but who gets the two in
+  // the wrong order can tell.
+  Version base{};
   // A floor of the slot's whole database (FLUSHALL, FLUSHDB): key is the slot as be16, no changes.
   bool slot_floor = false;
   // The header of an expired record whose elements were dropped (record_stub): version is the

@@ -66,10 +66,26 @@ inline bool record_expired(const Node& n, UnixMs now) {
   return e.at_ms != 0 && e.at_ms <= now;
 }
 
+// What a passed expiry covers: all that was stamped before its instant, or before the register.
+// What is newer was written by a node that did not know of it, as to a new key, and outlives it
+// (CommandContext and Write stamp nothing above the register that they know).
+inline Version expiry_floor(const Expiry& e) {
+  const std::uint64_t instant = Version::at_ms(e.at_ms).bits;
+  // Of the last node number but one, which is never stamped: no overwrite's floor lies there.
+  return std::max(e.version, Version{instant > 2 ? instant - 2 : 0});
+}
+
 Version record_floor(const Node& n);
 // The newest version of anything in the record: elements, also dropped ones, floor, expiry
 // register.
 Version record_newest(const Node& n);
+
+// The record has an expiry, and holds something that outlives it.
+inline bool record_outlives(const Node& n) {
+  if (!n.has(Node::has_expiry)) return false;
+  const Expiry e = n.expiry();
+  return e.at_ms != 0 && record_newest(n) > expiry_floor(e);
+}
 
 // Frees the record with all its elements.
 void destroy_record(Slabs& slabs, Node* n);

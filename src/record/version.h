@@ -36,7 +36,9 @@ struct Version {
 
   // The lowest version of a millisecond.
   static constexpr Version at_ms(UnixMs ms) {
-    return {ms <= epoch_ms ? 0 : static_cast<std::uint64_t>(ms - epoch_ms) << ms_shift};
+    constexpr UnixMs most = (UnixMs{1} << (64 - ms_shift)) - 1;
+    return {ms <= epoch_ms ? 0
+                           : static_cast<std::uint64_t>(std::min(ms - epoch_ms, most)) << ms_shift};
   }
   // A bound that covers the milliseconds before this one. The version behind it is never stamped
   // (it would be of the last node number), so no overwrite's floor lies at the bound.

@@ -15,8 +15,15 @@ KeyRef CommandContext::find(std::string_view key, DbIndex in) {
 
 KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
   KeyRef ref{.key = key, .slot = slot, .hash = hash};
-  ref.node = spaces.of(slot).find(slot, in, key, hash);
-  ref.visible = ref.node && record_live(*ref.node) && !record_expired(*ref.node, now);
+  KeySpace& space = spaces.of(slot);
+  ref.node = space.find(slot, in, key, hash);
+  if (ref.node && record_live(*ref.node)) {
+    if (record_expired(*ref.node, now) && record_outlives(*ref.node)) {
+      space.end_expiry(slot, hash, in, *ref.node);
+      ref.node = space.find(slot, in, key, hash);
+    }
+    ref.visible = ref.node && record_live(*ref.node) && !record_expired(*ref.node, now);
+  }
   ref.visible ? ++hits : ++misses;
   return ref;
 }
@@ -38,8 +45,14 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
   effect_.type = type;
   effect_.version = ctx.version(space_);
   effect_.has_base = ctx.based;
-  if (ctx.based)
+  if (ctx.based) {
     effect_.base = key.node ? record_newest(*key.node) : space_.absent_since(key.slot, db);
+  } else if (key.node && space_.options().keep_tombstones) {
+    constexpr UnixMs moment_ms = 1000;
+    const Version newest = record_newest(*key.node);
+    if (newest.node() == effect_.version.node() && effect_.version.ms() - newest.ms() < moment_ms)
+      effect_.base = newest;
+  }
   if (!key.node) {
     // What may have been here is purged or covered; a replica that still has it, if only as a stub,
     // learns that it is dead: no element travels without its record's floor.
@@ -48,10 +61,16 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
   }
   effect_.floor = record_floor(*key.node);
   if (key.node->has(Node::has_expiry)) effect_.expiry = key.node->expiry();
-  if (key.visible) return;
+  if (key.visible) {
+    // The clock may run ahead of the wall that expiry goes by: what is written to a key with an
+    // expiry dies with it.
+    if (effect_.expiry.at_ms != 0 && effect_.version > expiry_floor(effect_.expiry))
+      effect_.expiry.version = effect_.version;
+    return;
+  }
   if (record_live(*key.node) || record_stub(*key.node)) {
     // Expired: dead for good, on every node the same way, whether it still has its elements or not.
-    effect_.floor = record_newest(*key.node);
+    effect_.floor = std::min(record_newest(*key.node), expiry_floor(effect_.expiry));
     effect_.expiry = {};
   } else if (effect_.expiry.at_ms != 0) {
     effect_.expiry = {0, effect_.version};

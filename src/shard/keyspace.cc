@@ -110,7 +110,9 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
   }
   stubs_made_ += result_.stubbed;
   count(effect.db, result_, was_record, record != nullptr);
-  if (result_.expiry_after != 0 && result_.expiry_after != result_.expiry_before) {
+  // Also when what was merged outlives an expiry that may have been dealt with already.
+  if (result_.expiry_after != 0 && (result_.expiry_after != result_.expiry_before ||
+                                    (result_.changed && record_outlives(*record)))) {
     queue_expiry({result_.expiry_after, hash, slot, effect.db});
   }
   if (store && options_.persist && (result_.changed || (was_record && !record)))
@@ -277,7 +279,9 @@ std::size_t KeySpace::expire_due(
       continue;
     }
     expired(due.slot, due.db, record->key());
-    if (options_.keep_tombstones) {
+    if (options_.keep_tombstones && record_outlives(*record)) {
+      end_expiry(due.slot, due.hash, due.db, *record);
+    } else if (options_.keep_tombstones) {
       queue_expiry({due.at_ms + options_.stub_grace_ms, due.hash, due.slot, due.db, true});
     } else {
       NodeTable& table = table_for_write(due.slot, due.db);
@@ -299,6 +303,16 @@ Node* KeySpace::find_due(const Due& due) const {
       found = n;
   });
   return found;
+}
+
+void KeySpace::end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record) {
+  GYRE_ASSERT(record_outlives(record));
+  const std::string key(record.key());
+  Effect header;
+  header.db = db;
+  header.key = key;
+  header.floor = header.version = expiry_floor(record.expiry());
+  merge(slot, hash, header);
 }
 
 // By merging what its stub would say: another replica's stub does the same to it.

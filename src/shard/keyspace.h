@@ -134,6 +134,10 @@ class KeySpace {
   std::size_t expire_due(UnixMs now, std::size_t limit,
                          const std::function<void(Slot, DbIndex, std::string_view)>& expired);
 
+  // Of a record that outlives its expiry, which has passed: what that covers goes. Every replica
+  // does so by itself.
+  void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
+
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
 

@@ -1,6 +1,7 @@
 // A ring of three simulated nodes that a test drives by hand: commands, cuts, virtual time.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,7 +38,7 @@ class ThreeNodes {
     for (std::size_t i = 0; i < 3; ++i) {
       nodes.push_back(std::make_unique<SimNode>(
           world, network, ring_, i, options, nullptr,
-          [this](std::uint64_t, std::string&& reply) { replies_.push_back(std::move(reply)); }));
+          [this](std::uint64_t id, std::string&& reply) { replies_[id] = std::move(reply); }));
       nodes.back()->start();
     }
     run(3 * second);
@@ -45,16 +46,23 @@ class ThreeNodes {
 
   void run(Us time) { world.run_until(world.now() + time); }
   std::string ask(std::size_t node, std::vector<std::string> args, Levels levels = {}) {
-    replies_.clear();
+    return answer(start(node, std::move(args), levels));
+  }
+  // A command whose answer() is taken later.
+  std::uint64_t start(std::size_t node, std::vector<std::string> args, Levels levels = {}) {
     Command c;
     c.id = ++id_;
     c.connection = 1;
     c.levels = levels;
     c.commands.push_back(std::move(args));
     nodes[node]->command(std::move(c));
+    return id_;
+  }
+  std::string answer(std::uint64_t id) {
     // Not longer than needed: what comes after the answer is not to help it.
-    for (int i = 0; i < 5000 && replies_.empty(); ++i) run(100);
-    return replies_.size() == 1 ? replies_.front() : "(no answer)";
+    for (int i = 0; i < 5000 && !replies_.contains(id); ++i) run(100);
+    const auto at = replies_.extract(id);
+    return at ? at.mapped() : "(no answer)";
   }
   void cut_off(std::size_t node, bool on) {
     for (std::size_t i = 0; i < 3; ++i) {
@@ -82,7 +90,7 @@ class ThreeNodes {
  private:
   RingPtr ring_;
   std::uint64_t id_ = 0;
-  std::vector<std::string> replies_;
+  std::map<std::uint64_t, std::string> replies_;
 };
 
 }  // namespace gyre::sim

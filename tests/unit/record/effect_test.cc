@@ -27,7 +27,7 @@ TEST_CASE("effect: reads back as it was written, and never from fewer bytes") {
     const RandomEffects all(random, 1 + random.below(4), TypeId::none, false);
     for (Effect e : all.effects) {
       e.db = {static_cast<std::uint8_t>(random.below(16))};
-      if (random.below(2)) e.has_base = true, e.base = {random.below(9)};
+      if (random.below(2)) e.base = {random.below(9)}, e.has_base = random.below(3) || !e.base;
       std::string bytes;
       encode_effect(bytes, e);
       Effect back;

@@ -69,17 +69,19 @@ inline const Shape* shape_of(TypeId type) {
 
 struct RandomEffects {
   static constexpr std::string_view key = "key";
+  // Half a millisecond: expiries fall between the writes.
+  static constexpr std::uint64_t tick = std::uint64_t{1} << (Version::counter_bits - 1);
 
   // one_type: of none, mixed. in_order: as one node alone writes: ascending, own registers, no sums
   // but those of this effect.
   RandomEffects(Random& source, std::size_t count, TypeId one_type, bool in_order)
       : random(source), type(one_type), ordered(in_order) {
     std::vector<std::uint64_t> ticks;
-    for (std::uint64_t t = 1; t <= count + 3; ++t) ticks.push_back(t);
+    for (std::uint64_t t = 1; t <= count + 3; ++t) ticks.push_back(t * tick);
     // Some ticks are used by several nodes.
     for (std::size_t i = 0; i < count; ++i) {
-      const std::uint64_t tick = ordered ? i + 1 : ticks[random.below(ticks.size())];
-      const Version v{tick << Version::tick_shift | (ordered ? 8 : 8 * (1 + random.below(3)))};
+      const std::uint64_t at = ordered ? (i + 1) * tick : ticks[random.below(ticks.size())];
+      const Version v{at << Version::tick_shift | (ordered ? 8 : 8 * (1 + random.below(3)))};
       if (std::find(versions.begin(), versions.end(), v) == versions.end()) versions.push_back(v);
     }
     for (const Version v : versions) effects.push_back(make(v));
@@ -101,10 +103,9 @@ struct RandomEffects {
       return e;
     }
     e.type = type == TypeId::none ? shapes[random.below(std::size(shapes))].type : type;
-    if (random.below(5) == 0)
-      e.expiry = {random.below(3) ? 1000 + static_cast<UnixMs>(v.bits) : 0, v};
+    if (random.below(5) == 0) e.expiry = {random.below(3) ? instant(v) : 0, v};
     if (kind == 1) {
-      e.expiry = {5000, v};  // EXPIRE
+      e.expiry = {instant(v), v};  // EXPIRE
       return e;
     }
     if (kind < 5) {
@@ -115,6 +116,11 @@ struct RandomEffects {
     const std::size_t changes = e.type == TypeId::string ? 1 : 1 + random.below(4);
     for (std::size_t i = 0; i < changes; ++i) add_change(e);
     return e;
+  }
+
+  // Mostly soon after the write, also before it, and never the same for two.
+  UnixMs instant(Version v) {
+    return v.ms() + static_cast<UnixMs>(random.below(2) ? random.below(6) : v.bits % 1000) - 1;
   }
 
   void add_change(Effect& e) {

@@ -289,6 +289,106 @@ TEST_CASE("stub: an overwrite below what it held is hollow, one above it is not"
   r.exchange();
 }
 
+TEST_CASE("expiry: what was written after it, by who did not know of it, outlives it") {
+  for (const bool stub_first : {false, true}) {
+    CAPTURE(stub_first);
+    Side a{1}, b{2};
+    b.take(a.effect_of("HSET k f 1 g 2"));
+    b("PEXPIRE k 100");
+    const std::string before = a.effect_of("HSET k h 3");
+    a.now = b.now += 200;
+    const std::string after = a.effect_of("HSET k late 4");
+    if (stub_first) {
+      b.expire();
+      REQUIRE(b.stub("k"));
+    }
+    const Expiry expiry = b.record("k")->expiry();
+    CHECK(b.take(before).stands);
+    CHECK(b("EXISTS k") == ":0");
+    const ApplyResult r = b.take(after);
+    CHECK(r.stands);
+    CHECK_FALSE(r.hollow);
+    CHECK(b("HGETALL k") == "*2 $4 late $1 4");
+    CHECK(b("TTL k") == ":-1");
+    CHECK(record_floor(*b.record("k")) == expiry_floor(expiry));
+    // What comes later of before does not come back, and the other learns it.
+    CHECK_FALSE(b.take(before).changed);
+    a.take(b.state("k"));
+    CHECK(a("HGETALL k") == "*2 $4 late $1 4");
+    CHECK(a.digest("k") == b.digest("k"));
+    CHECK(b.expire() == 0);
+  }
+}
+
+TEST_CASE("expiry: the cycle ends one that is outlived, whoever reads") {
+  Side a{1}, b{2};
+  b.take(a.effect_of("HSET k f 1"));
+  const std::string expire = b.effect_of("PEXPIRE k 100");
+  a.now = b.now += 200;
+  const std::string after = a.effect_of("HSET k late 4");
+  b.take(after);
+  CHECK(b.expire() == 1);
+  CHECK_FALSE(b.record("k")->has(Node::has_expiry));
+  CHECK(b.space.counts({0}).keys == 1);
+  CHECK(b.space.counts({0}).expires == 0);
+  // The other way round: the expiry comes late.
+  a.take(expire);
+  CHECK(a.expire() == 1);
+  CHECK(a.digest("k") == b.digest("k"));
+  CHECK(content_of(a.record("k")) == content_of(b.record("k")));
+}
+
+TEST_CASE("expiry: one that was over and done with is ended by what outlives it") {
+  KeySpace space({.keep_tombstones = true, .clock_node = 8, .stub_grace_ms = 60'000});
+  constexpr UnixMs start = 1'700'000'000'000;
+  const auto write = [&](UnixMs at, std::string_view field, UnixMs expires) {
+    Effect e;
+    e.key = "k";
+    e.type = TypeId::hash;
+    e.version = Version::at_ms(at);
+    if (expires) e.expiry = {expires, e.version};
+    e.changes = {{field, e.version, {}, false, "value"}};
+    space.merge(key_slot("k"), key_hash("k"), e);
+  };
+  const auto cycle = [&] {
+    return space.expire_due(start + 200, 100, [](Slot, DbIndex, std::string_view) {});
+  };
+  const auto elements = [&] {
+    return collection_of(*space.find(key_slot("k"), {0}, "k", key_hash("k")))->live();
+  };
+  write(start, "f", start + 100);
+  CHECK(cycle() == 1);
+  write(start + 50, "g", 0);
+  CHECK(cycle() == 0);
+  CHECK(elements() == 2);
+  write(start + 150, "late", 0);
+  CHECK(cycle() == 1);
+  CHECK(elements() == 1);
+  CHECK(cycle() == 0);
+}
+
+TEST_CASE("expiry: a write to a key dies with it, however far ahead of the wall its stamp is") {
+  Side a{1}, b{2};
+  b.take(a.effect_of("HSET k f 1"));
+  b.take(a.effect_of("PEXPIRE k 100"));
+  Effect seen;  // the clock follows a peer's that is ahead
+  seen.key = "other";
+  seen.type = TypeId::string;
+  seen.version = {Version::at_ms(a.now + 400).bits | 24};
+  seen.floor = seen.version.before();
+  seen.changes = {{"", seen.version, {}, false, "x"}};
+  std::string bytes;
+  encode_effect(bytes, seen);
+  a.take(bytes);
+  b.take(a.effect_of("HSET k g 2"));
+  CHECK(b("TTL k") == ":0");
+  CHECK(b("HLEN k") == ":2");
+  CHECK(b("PTTL k") == ":100");
+  a.now = b.now += 101;
+  CHECK(a("EXISTS k") == ":0");
+  CHECK(b("EXISTS k") == ":0");
+}
+
 TEST_CASE("stub: two of one key become the same") {
   Pair p;
   const std::string late = p.a.effect_of("HSET k h 3");
@@ -371,14 +471,14 @@ TEST_CASE("stub: comes back from its rows, and its elements do not") {
     e.type = string ? TypeId::string : TypeId::hash;
     e.version = {9 << 12 | 8};
     e.floor = {3 << 12 | 8};
-    e.expiry = {5000, {7 << 12 | 8}};
+    e.expiry = {Version::epoch_ms + 5000, {7 << 12 | 8}};
     e.changes.push_back({string ? "" : "f", e.version, {}, false, "value"});
     if (!string) e.changes.push_back({"g", e.version, {}, true, {}});
     const Slot slot = key_slot("k");
     space.merge(slot, key_hash("k"), e);
     flush();
     CHECK(rows.size() == (string ? 1 : 3));
-    space.expire_due(6000, 10, [](Slot, DbIndex, std::string_view) {});
+    space.expire_due(Version::epoch_ms + 6000, 10, [](Slot, DbIndex, std::string_view) {});
     flush();
     CHECK(rows.size() == 1);
     const auto load = [&](KeySpace& into) {

@@ -1,0 +1,34 @@
+// Effects of one node go by two connections and may overtake each other: a healthy ring does not
+// take that for a second node that acts.
+#include <doctest/doctest.h>
+
+#include "base/probe.h"
+#include "three_nodes.h"
+
+using namespace gyre;
+using namespace gyre::sim;
+
+TEST_CASE("overtaking: a conditional command stands under what its own node did next") {
+  const Levels all{.write = {Level::all}};
+  const std::uint64_t before = probe_count(Probe::effects_overtaken);
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    ThreeNodes ring(seed);
+    CAPTURE(seed);
+    const std::size_t acts = ring.acting("k"), other = (acts + 1) % 3, third = (acts + 2) % 3;
+    ring.network.set_delay(acts, other, 50, 3000);
+    for (int i = 0; i < 100; ++i) {
+      CAPTURE(i);
+      REQUIRE(ring.ask(acts, {"SET", "k", "value"}, all) == "+OK\r\n");
+      ring.run(20 * ms);
+      // The second depends on nothing, so it carries no base; its effects go to `other` with the
+      // answer.
+      const std::uint64_t id = ring.start(third, {"GETDEL", "k"}, all);
+      ring.run(200);
+      const std::uint64_t later = ring.start(other, {"HSET", "k", "field", "value"}, all);
+      REQUIRE(ring.answer(id) == "$5\r\nvalue\r\n");
+      const std::string reply = ring.answer(later);
+      REQUIRE((reply == ":1\r\n" || reply.starts_with("-WRONGTYPE")));
+    }
+  }
+  CHECK(probe_count(Probe::effects_overtaken) > before + 20);
+}

@@ -463,6 +463,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (alone_) return;
   if (stood_still_ms > options_.stood_still_ms) stood_still();
   time_out_turns(now);
+  if (stamp_again_ms_) stamp_again();
   time_out_forwards(now);
   drop_held_acks(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {

@@ -64,6 +64,7 @@ class EffectWatch {
   virtual ~EffectWatch() = default;
   virtual void made(NodeIndex at, Slot slot, const Effect& effect) = 0;
   virtual void acked(NodeIndex at, Slot slot, const Effect& effect, int need) = 0;
+  virtual void stamped_again(Slot slot, Version limit, const Restamp& again) = 0;
 };
 
 struct EngineOptions {
@@ -147,6 +148,10 @@ class Engine final : private SyncHost {
   // Whether this node's clock allows it to act (membership/wall_guard.h). One that may not acts
   // only where nobody better is left.
   void set_fit(bool fit);
+  // All others refuse what this node stamped later than that; its time is right by now. Once what
+  // it made is on its own disk, it stamps it again, hints it, and its clock goes back. Commands that
+  // wait for acks by then fail.
+  void stamp_again(UnixMs later_than) { stamp_again_ms_ = later_than; }
   bool disk_failing() const { return disk_failing_; }
   void set_active_expire(bool on) { active_expire_ = on; }
   void set_write_level(Level level) { options_.write_level = level; }
@@ -369,6 +374,8 @@ class Engine final : private SyncHost {
   void fail(Operation& op);
   Turn* find_turn(std::uint64_t number);
   void hint_turn(Turn& turn, NodeIndex peer);
+  void stamp_again();
+  void give_up(Turn& turn);
   void send_acks(Turn& turn);
   void on_effects(NodeIndex from, const Effects& m);
   void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
@@ -590,6 +597,7 @@ class Engine final : private SyncHost {
       busy_;  // slots with a gather out, and who waits
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;
   std::uint64_t stubs_counted_ = 0;
+  UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

@@ -240,20 +240,59 @@ void Engine::fail(Operation& op) {
 void Engine::time_out_turns(SteadyMs now) {
   for (Turn& t : turns_) {
     if (!t.flushed || now - t.at < options_.ack_timeout_ms) break;
-    for (std::size_t i = 0; i < t.peers.size(); ++i) {
-      if (t.peers[i].state != PeerPart::State::sent) continue;
-      LOG_SELDOM(notice, "%s did not acknowledge a batch of effects in time",
-                 ring_->node({static_cast<std::uint16_t>(i)}).name.c_str());
-      t.peers[i].state = PeerPart::State::failed;
-      hint_turn(t, {static_cast<std::uint16_t>(i)});
-    }
-    settle(t);
-    for (std::size_t i = 0; i < t.operations.size(); ++i) {
-      Operation& op = t.operations[i];
-      if (!op.done && !alone_) op.reader ? finish(op) : fail(op);
-    }
+    give_up(t);
   }
   drop_settled();
+}
+
+// Whoever has not acknowledged it is sent it later.
+void Engine::give_up(Turn& t) {
+  for (std::size_t i = 0; i < t.peers.size(); ++i) {
+    if (t.peers[i].state != PeerPart::State::sent) continue;
+    LOG_SELDOM(notice, "%s did not acknowledge a batch of effects in time",
+               ring_->node({static_cast<std::uint16_t>(i)}).name.c_str());
+    t.peers[i].state = PeerPart::State::failed;
+    hint_turn(t, {static_cast<std::uint16_t>(i)});
+  }
+  settle(t);
+  for (std::size_t i = 0; i < t.operations.size(); ++i) {
+    Operation& op = t.operations[i];
+    if (!op.done && !alone_) op.reader ? finish(op) : fail(op);
+  }
+}
+
+void Engine::stamp_again() {
+  const auto done = [](const Turn& t) { return t.persisted || t.empty(); };
+  if (!std::all_of(turns_.begin(), turns_.end(), done)) return;
+  const UnixMs later_than = std::exchange(stamp_again_ms_, 0), wall = clock_.wall_ms();
+  for (Turn& t : turns_) give_up(t);
+  drop_settled();
+  const Version limit = Version::at_ms(later_than + 1).before(),
+                above = Version::at_ms(later_than - options_.max_skew_ms);
+  std::vector<std::pair<Slot, std::pair<DbIndex, std::string>>> keys;
+  const Restamp again =
+      space_.stamp_again(limit, above, wall, [&](Slot slot, DbIndex db, std::string_view key) {
+        keys.push_back({slot, {db, std::string(key)}});
+      });
+  if (keys.empty()) return;
+  Slot told{slots_total};
+  for (const auto& [slot, name] : keys) {
+    if (options_.watch && slot != told) options_.watch->stamped_again(slot, limit, again);
+    told = slot;
+    for (const NodeIndex peer : ring_->replicas(slot)) {
+      if (peer == options_.self) continue;
+      if (name.second.empty()) {
+        hints_.mark(peer, slot, space_.rows());
+      } else {
+        hints_.note(peer, slot, name.first, name.second, again.lowest(), wall, space_.rows());
+      }
+    }
+  }
+  metrics_.stamped_again.add(keys.size());
+  GYRE_PROBE(stamped_again);
+  LOG_WARNING("%zu keys were stamped again: their stamps were so far ahead that all others refused "
+              "them",
+              keys.size());
 }
 
 // ---- the replica's side

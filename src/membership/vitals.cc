@@ -20,6 +20,7 @@ void Vitals::start() {
 }
 
 void Vitals::set_skew(std::int64_t ms) {
+  skew_ms_ = ms;
   guard_.set_bound(ms);
   detector_.set_clock_trip(ms / 4);
 }
@@ -33,12 +34,34 @@ void Vitals::tick(bool disk_failing) {
 }
 
 void Vitals::declare(bool disk_failing) {
-  const bool fit = guard_.fit();
+  const bool fit = guard_.fit() && !stamps_ahead(machine_.steady_ms());
   const auto unfit =
       static_cast<std::uint8_t>((fit ? 0 : unfit_clock) | (disk_failing ? unfit_disk : 0));
   const std::uint8_t before = unfit_.exchange(unfit, std::memory_order_relaxed);
   // Each engine hears of the disk for itself.
   if ((before ^ unfit) & unfit_clock) host_.clock_fit(fit);
+}
+
+// A clock that was ahead leaves stamps that go on from there when it is right again: the hybrid
+// clock never goes back by itself. Nothing that lies further ahead than the skew bound was merged by
+// anybody who answers; once all do, it is stamped again. Twice the bound, for what is on its way, and
+// a second, by which stamps may be ahead after a start.
+bool Vitals::stamps_ahead(SteadyMs now) {
+  constexpr SteadyMs lately_ms = 2000, start_ahead_ms = 1000;
+  std::int64_t highest = clock_.wall_ms() - now;
+  std::size_t heard = 0;
+  for (const Said& s : said_) {
+    if (s.stamp_at == 0 || now - s.stamp_at > lately_ms) continue;
+    ++heard;
+    highest = std::max(highest, s.stamp_base_ms);
+  }
+  const UnixMs others = highest + now;
+  if (heard == 0 || host_.stamp_ms() <= others + 2 * skew_ms_ + start_ahead_ms) return false;
+  if (guard_.fit() && heard + 1 == said_.size() && now - stamped_again_at_ > lately_ms) {
+    stamped_again_at_ = now;
+    host_.stamp_again(others + skew_ms_);
+  }
+  return true;
 }
 
 // ---- heartbeats
@@ -66,7 +89,9 @@ bool Vitals::on_probe(NodeIndex peer, std::string_view batch, const BatchHeader&
   heard(peer, header);
   answer.clear();
   put_header(answer, own);
-  put_message(answer, 0, detector_.answer(m, load, machine_.wall_ms() - clock_.wall_ms()));
+  HeartbeatAnswer own_answer = detector_.answer(m, load, machine_.wall_ms() - clock_.wall_ms());
+  own_answer.stamp_ms = host_.stamp_ms();
+  put_message(answer, 0, own_answer);
   return true;
 }
 
@@ -80,7 +105,10 @@ bool Vitals::on_answer(NodeIndex peer, std::string_view batch) {
     return false;
   }
   heard(peer, header);
-  detector_.answered(peer, header, m, machine_.steady_ms());
+  const SteadyMs now = machine_.steady_ms();
+  said_[peer.value].stamp_base_ms = m.stamp_ms - now;
+  said_[peer.value].stamp_at = now;
+  detector_.answered(peer, header, m, now);
   return true;
 }
 
@@ -88,7 +116,8 @@ void Vitals::heard(NodeIndex peer, const BatchHeader& header) {
   Said& said = said_[peer.value];
   if (said.serving == header.serving && said.unfit == header.unfit) return;
   const std::uint8_t before = said.unfit;
-  said = {header.serving, header.unfit};
+  said.serving = header.serving;
+  said.unfit = header.unfit;
   host_.peer_says(peer, header, before);
 }
 

@@ -32,6 +32,11 @@ class VitalsHost {
   virtual void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) = 0;
   // Whether this node's clock allows it to act.
   virtual void clock_fit(bool fit) = 0;
+  // The time of the newest stamp that this node would give.
+  virtual UnixMs stamp_ms() = 0;
+  // All others refuse what this node stamped later than that, and its time is right by now: it is to
+  // be stamped again (Engine::stamp_again).
+  virtual void stamp_again(UnixMs later_than) = 0;
 };
 
 class Vitals {
@@ -76,12 +81,19 @@ class Vitals {
   WallGuard guard_;
   GuardedClock clock_;
   Detector detector_;
+  // Whether all others would refuse this node's stamps.
+  bool stamps_ahead(SteadyMs now);
+
   struct Said {
     bool serving = false;
     std::uint8_t unfit = 0;
+    std::int64_t stamp_base_ms = 0;  // the stamp less this node's monotonic clock when it came
+    SteadyMs stamp_at = 0;           // 0: never
   };
   std::vector<Said> said_;  // by the peers, of themselves
   std::vector<WallGuard::PeerClock> clocks_;
+  std::int64_t skew_ms_ = 500;
+  SteadyMs stamped_again_at_ = 0;
   std::atomic<std::uint8_t> unfit_{0};
 };
 

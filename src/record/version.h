@@ -69,6 +69,8 @@ class HybridClock {
   // Counter sums older than this were opened by an earlier run of this node and are left alone.
   Version started() const { return started_; }
   void set_started(Version v) { started_ = v; }
+  // Later stamps lie above `version` and the wall clock alone, however high earlier ones were.
+  void set_back(Version version) { ticks_ = ticks_of(version); }
   // Later stamps lie above `version`.
   void see(Version version) { ticks_ = std::max(ticks_, ticks_of(version)); }
 

@@ -145,6 +145,17 @@ void Membership::clock_fit(bool fit) {
   tell_all([fit](Worker& to) { to.engine().set_fit(fit); });
 }
 
+UnixMs Membership::stamp_ms() {
+  return std::max(server_.newest_stamp_ms(), vitals_.clock().wall_ms());
+}
+
+void Membership::stamp_again(UnixMs later_than) {
+  LOG_WARNING("this node's stamps are further ahead of all others' than max-clock-skew; what they "
+              "refused is stamped again");
+  server_.set_clock_bound_back();
+  tell_all([later_than](Worker& to) { to.engine().stamp_again(later_than); });
+}
+
 void Membership::publish(SteadyMs now) {
   Snapshot s;
   const WallGuard& guard = vitals_.guard();

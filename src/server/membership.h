@@ -73,6 +73,8 @@ class Membership final : private VitalsHost {
   void peer_detected(NodeIndex peer, bool down) override;
   void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
   void clock_fit(bool fit) override;
+  UnixMs stamp_ms() override;
+  void stamp_again(UnixMs later_than) override;
 
   Server& server_;
   const Clock& machine_;

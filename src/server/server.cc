@@ -354,6 +354,13 @@ void Server::tick(Worker& w) {
   }
 }
 
+UnixMs Server::newest_stamp_ms() const {
+  UnixMs newest = 0;
+  for (const auto& w : workers_)
+    newest = std::max(newest, w->published_.stamp_ms.load(std::memory_order_relaxed));
+  return newest;
+}
+
 // Clients and peers are let in when every thread is ready for them, and its unsure slots counted: a
 // node that has answered PING answers no -LOADING afterwards.
 void Server::begin_serving() {

@@ -94,6 +94,11 @@ class Server final : public StoreSink {
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE
   SlowLog slow_log;
   InfoSampler sampler;
+  // The newest stamp's time of any shard, from time to time.
+  UnixMs newest_stamp_ms() const;
+  // The stored bound of stamps is written anew, from the wall clock. Thread 0.
+  void set_clock_bound_back() { clock_bound_ = 0; }
+
   std::atomic<std::uint64_t> memory_used{0};  // of all shards, from time to time
   bool over_maxmemory() const;
 

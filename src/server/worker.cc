@@ -353,6 +353,7 @@ void Worker::publish() {
       out.tombstones.store(counts.tombstones, std::memory_order_relaxed);
   }
   published_.memory.store(space_->memory_used(), std::memory_order_relaxed);
+  published_.stamp_ms.store(space_->clock().peek(0).ms(), std::memory_order_relaxed);
   published_.hints_pending.store(engine_->hints().pending(), std::memory_order_relaxed);
 }
 

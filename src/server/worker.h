@@ -47,6 +47,7 @@ struct Published {
   };
   std::array<Db, 256> dbs;
   std::atomic<std::uint64_t> memory{0};
+  std::atomic<std::int64_t> stamp_ms{0};  // of the newest stamp that it would give
   std::atomic<std::uint64_t> clients{0};
   std::atomic<std::uint64_t> hints_pending{0}, slots_differing{0};
   std::atomic<std::int64_t> clock_offset_ms_max{0};

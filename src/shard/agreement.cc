@@ -50,15 +50,9 @@ std::size_t KeySpace::records_in(Slot slot) const {
 void KeySpace::grow_leaves(Slot slot) {
   LeafSums& leaves = leaves_[index_of(slot)];
   leaves.reset(leaves.bits() + 1);
-  for (std::size_t db = 0; db < options_.databases; ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
-    if (const NodeTable* table = table_of(slot, index)) {
-      table->for_each([&](Node* n) {
-        leaves.add(key_hash(n->key()), record_digest(*n, index));
-        return true;
-      });
-    }
-  }
+  for_each_record(slot, [&](DbIndex db, Node* n) {
+    leaves.add(key_hash(n->key()), record_digest(*n, db));
+  });
 }
 
 bool KeySpace::verify_digest(Slot slot) const {
@@ -70,15 +64,12 @@ bool KeySpace::verify_digest(Slot slot) const {
     const DbIndex index{static_cast<std::uint8_t>(db)};
     if (const Version floor = slot_floor(slot, index))
       sum += hash64(floor_row(slot, index), floor.bits);
-    if (const NodeTable* table = table_of(slot, index)) {
-      table->for_each([&](Node* n) {
-        const std::uint64_t digest = record_digest(*n, index);
-        fresh.add(key_hash(n->key()), digest);
-        sum += digest;
-        return true;
-      });
-    }
   }
+  for_each_record(slot, [&](DbIndex db, Node* n) {
+    const std::uint64_t digest = record_digest(*n, db);
+    fresh.add(key_hash(n->key()), digest);
+    sum += digest;
+  });
   return sum == slot_digest(slot) && fresh.at(kept.bits()) == kept.at(kept.bits());
 }
 

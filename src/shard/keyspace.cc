@@ -60,16 +60,9 @@ Version KeySpace::slot_floor(Slot slot, DbIndex db) const {
 
 Version KeySpace::slot_newest(Slot slot) const {
   Version newest{};
-  for (std::size_t db = 0; db < options_.databases; ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
-    newest = std::max(newest, slot_floor(slot, index));
-    if (const NodeTable* table = table_of(slot, index)) {
-      table->for_each([&](Node* n) {
-        newest = std::max(newest, record_newest(*n));
-        return true;
-      });
-    }
-  }
+  for (std::size_t db = 0; db < options_.databases; ++db)
+    newest = std::max(newest, slot_floor(slot, {static_cast<std::uint8_t>(db)}));
+  for_each_record(slot, [&](DbIndex, Node* n) { newest = std::max(newest, record_newest(*n)); });
   return newest;
 }
 

@@ -20,6 +20,7 @@
 #include "persist/store_batch.h"
 #include "record/apply.h"
 #include "record/node_table.h"
+#include "record/restamp.h"
 #include "record/version.h"
 #include "shard/leaf_sums.h"
 
@@ -138,6 +139,13 @@ class KeySpace {
   // does so by itself.
   void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
 
+  // Stamps again whatever lies above the limit, and sets the clock back: the new stamps lie above
+  // `above` and all that is kept. Walks all records: for a node whose clock was wrong. Told of each
+  // key, or of a slot's floor (no key).
+  using StampedAgain = std::function<void(Slot, DbIndex, std::string_view key)>;
+  Restamp stamp_again(Version limit, Version above, UnixMs wall, const StampedAgain& told);
+  void restamp(Slot slot, Version limit, const Restamp& again, const StampedAgain& told = {});
+
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
 
@@ -169,6 +177,18 @@ class KeySpace {
     bool operator>(const Due& o) const { return at_ms > o.at_ms; }
   };
 
+  template <class F>
+  void for_each_record(Slot slot, F f) const {
+    for (std::size_t db = 0; db < options_.databases; ++db) {
+      const DbIndex index{static_cast<std::uint8_t>(db)};
+      if (const NodeTable* table = table_of(slot, index)) {
+        table->for_each([&](Node* n) {
+          f(index, n);
+          return true;
+        });
+      }
+    }
+  }
   std::size_t index_of(Slot slot) const {
     return static_cast<std::size_t>(slot.value - options_.first.value);
   }

@@ -657,10 +657,11 @@ struct HeartbeatAnswer {
   std::int64_t machine_ahead_ms{};  // its machine's clock less the time it goes by
   std::uint64_t turn_us{};          // its longest turn of a loop lately
   std::uint64_t waiting{};          // its operations that wait for others
+  std::int64_t stamp_ms{};          // the time of the newest stamp that it would give
   std::vector<std::uint16_t> suspects;
   template <class A>
   void fields(A& a) {
-    a(sequence), a(machine_ahead_ms), a(turn_us), a(waiting), a(suspects);
+    a(sequence), a(machine_ahead_ms), a(turn_us), a(waiting), a(stamp_ms), a(suspects);
   }
 };
 

@@ -14,6 +14,7 @@ constexpr Weight weights[] = {
     {Fault::alone, 2},      {Fault::pair, 3},        {Fault::one_way, 2},    {Fault::bridge, 1},
     {Fault::halves, 2},     {Fault::slow_link, 2},   {Fault::reset, 2},      {Fault::slow_disk, 2},
     {Fault::disk_error, 2}, {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
+    {Fault::ahead_start, 1},
 };
 
 }  // namespace
@@ -65,7 +66,8 @@ void Faults::strike() {
   std::size_t other = world_.random.below(nodes_.size() - 1);
   if (other >= n) ++other;
   const bool forgets = f == Fault::power || f == Fault::wipe;
-  if (losing_ || (f == Fault::clock_jump && !options_.jumps)) return;
+  const bool jumps = f == Fault::clock_jump || f == Fault::ahead_start;
+  if (losing_ || (jumps && !options_.jumps)) return;
   if (forgets && !all_well()) f = Fault::kill;
   if (!nodes_[n]->alive()) return;
   ++counts_[static_cast<std::size_t>(f)];
@@ -81,6 +83,8 @@ void Faults::strike() {
     case Fault::bridge:
     case Fault::halves:
       return partition(f, n, other);
+    case Fault::ahead_start:
+      return start_ahead(n);
     default:
       return trouble(f, n, other);
   }
@@ -164,6 +168,28 @@ void Faults::partition(Fault how, std::size_t n, std::size_t other) {
   between([&](std::size_t a) { return a != n && left(a); },
           [&](std::size_t b) { return b != n && !left(b); });
   cut(ways, "halves " + std::to_string(half) + ", " + name + " is the bridge");
+}
+
+// A node starts with a wrong clock while nobody can tell it: after its wait it serves, and what it
+// stamps all others refuse.
+void Faults::start_ahead(std::size_t n) {
+  const std::int64_t by = world_.draw(5, 300) * 1000;
+  world_.log(nodes_[n]->name() + " is to start " + std::to_string(by) + " ms ahead, alone");
+  kill(n, Fault::kill);
+  nodes_[n]->clock().jumped_ms += by;
+  const auto block = [this, n](bool on) {
+    for (std::size_t peer = 0; peer < nodes_.size(); ++peer) {
+      if (peer == n) continue;
+      network_.block(n, peer, on);
+      network_.block(peer, n, on);
+    }
+  };
+  block(true);
+  until(world_.draw(6, 14) * second, [block] { block(false); });
+  until(world_.draw(6, 16) * second, [this, n, by] {
+    world_.log(nodes_[n]->name() + "'s clock is set back");
+    nodes_[n]->clock().jumped_ms -= by;
+  });
 }
 
 void Faults::trouble(Fault how, std::size_t n, std::size_t other) {

@@ -35,12 +35,14 @@ enum class Fault : std::uint8_t {
   disk_error,
   clock_drift,
   clock_jump,
+  ahead_start,
   count
 };
 inline constexpr std::size_t faults_total = static_cast<std::size_t>(Fault::count);
 inline constexpr std::array<const char*, faults_total> fault_names{
     "kill",   "power",  "wipe",      "pause", "slow-turn", "alone",      "pair",  "one-way",
-    "bridge", "halves", "slow-link", "reset", "slow-disk", "disk-error", "drift", "jump"};
+    "bridge", "halves", "slow-link", "reset", "slow-disk", "disk-error", "drift", "jump",
+    "ahead-start"};
 using FaultCounts = std::array<std::uint64_t, faults_total>;
 
 struct FaultOptions {
@@ -74,6 +76,7 @@ class Faults {
   void wait_for_loss();
   void kill(std::size_t n, Fault how);
   void partition(Fault how, std::size_t n, std::size_t other);
+  void start_ahead(std::size_t n);
   void trouble(Fault how, std::size_t n, std::size_t other);
   void until(Us time, std::function<void()> undo);
   void cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways, const std::string& what);

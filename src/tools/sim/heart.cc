@@ -79,6 +79,19 @@ void SimHeart::clock_fit(bool fit) {
   node_.tell_all([fit](SimWorker& w) { w.engine().set_fit(fit); });
 }
 
+UnixMs SimHeart::stamp_ms() {
+  UnixMs highest = 0;
+  for (const auto& w : node_.workers_)
+    highest = std::max(highest, w->space().clock().peek(vitals_.clock().wall_ms()).ms());
+  return highest;
+}
+
+void SimHeart::stamp_again(UnixMs later_than) {
+  node_.world_.log(node_.name_ + " stamps again");
+  node_.bound_ = 0;  // the next tick writes it anew
+  node_.tell_all([later_than](SimWorker& w) { w.engine().stamp_again(later_than); });
+}
+
 // ---- connections
 
 void SimHeart::attempt(NodeId peer) {

@@ -34,6 +34,8 @@ class SimHeart final : public VitalsHost {
   void peer_detected(NodeIndex peer, bool down) override;
   void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
   void clock_fit(bool fit) override;
+  UnixMs stamp_ms() override;
+  void stamp_again(UnixMs later_than) override;
 
  private:
   enum class State : std::uint8_t { waiting, connecting, up };

@@ -86,6 +86,17 @@ void Shadow::acked(NodeIndex, Slot slot, const Effect& effect, int need) {
   acked_.rows().clear();
 }
 
+void Shadow::stamped_again(Slot slot, Version limit, const Restamp& again) {
+  for (KeySpace* space : {&made_, &acked_}) {
+    space->restamp(slot, limit, again);
+    space->rows().clear();
+  }
+  for (auto& [key, versions] : written_) {
+    if (key_slot(key) != slot) continue;
+    for (Written& w : versions) w.version = again(w.version);
+  }
+}
+
 void Shadow::judge(const KeySpace& replica, const std::string& name, Slot slot, UnixMs now) {
   for (std::uint8_t db = 0; db < made_.databases(); ++db) {
     std::map<std::string, bool> keys;

@@ -28,6 +28,7 @@ class Shadow final : public EffectWatch {
 
   void made(NodeIndex at, Slot slot, const Effect& effect) override;
   void acked(NodeIndex at, Slot slot, const Effect& effect, int need) override;
+  void stamped_again(Slot slot, Version limit, const Restamp& again) override;
 
   // Judges one replica's slot; violations go to the world.
   void judge(const KeySpace& replica, const std::string& name, Slot slot, UnixMs now);

@@ -1,0 +1,54 @@
+#include "record/restamp.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace gyre {
+
+void Restamp::collect(Version v) {
+  if (v > limit_) {
+    versions_.emplace_back(v, Version{});
+  } else {
+    highest_kept_ = std::max(highest_kept_, v);
+  }
+}
+
+void Restamp::collect(const Effect& effect) {
+  collect(effect.version);
+  collect(effect.floor);
+  collect(effect.expiry.version);
+  for (const Change& c : effect.changes) {
+    collect(c.version);
+    collect(c.sum);
+  }
+}
+
+void Restamp::draw(HybridClock& clock, UnixMs wall) {
+  std::sort(versions_.begin(), versions_.end());
+  versions_.erase(std::unique(versions_.begin(), versions_.end()), versions_.end());
+  for (auto& [old, fresh] : versions_) fresh = clock.stamp(wall);
+}
+
+Version Restamp::operator()(Version v) const {
+  if (v <= limit_ || versions_.empty()) return v;
+  const auto at =
+      std::lower_bound(versions_.begin(), versions_.end(), v,
+                       [](const auto& known, Version wanted) { return known.first < wanted; });
+  if (at != versions_.end() && at->first == v) return at->second;
+  constexpr unsigned incarnation_bits = 3;
+  if (v.node() >> incarnation_bits != index_) return v;
+  return at == versions_.end() ? versions_.back().second : at->second.before();
+}
+
+void Restamp::rewrite(Effect& effect) const {
+  effect.version = (*this)(effect.version);
+  effect.floor = (*this)(effect.floor);
+  effect.expiry.version = (*this)(effect.expiry.version);
+  for (Change& c : effect.changes) {
+    c.version = (*this)(c.version);
+    c.sum = (*this)(c.sum);
+  }
+}
+
+}  // namespace gyre

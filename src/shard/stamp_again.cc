@@ -1,0 +1,74 @@
+// What was stamped far ahead, stamped again (record/restamp.h).
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "shard/keyspace.h"
+#include "shard/rows.h"
+
+namespace gyre {
+
+Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall,
+                              const StampedAgain& told) {
+  GYRE_ASSERT(options_.keep_tombstones);
+  Restamp again(limit, static_cast<std::uint16_t>(clock_.node() >> 3));
+  Effect effect;
+  std::vector<Slot> slots;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
+    if (slot_newest(slot) <= limit) {
+      again.collect(slot_newest(slot));
+      continue;
+    }
+    slots.push_back(slot);
+    for_each_record(slot, [&](DbIndex db, Node* n) {
+      record_effect(*n, db, {}, effect);
+      again.collect(effect);
+    });
+    for (std::size_t db = 0; db < options_.databases; ++db)
+      again.collect(slot_floor(slot, {static_cast<std::uint8_t>(db)}));
+  }
+  clock_.set_back(std::max(again.highest_kept(), above));
+  clock_.set_started(clock_.peek(wall));
+  again.draw(clock_, wall);
+  for (const Slot slot : slots) restamp(slot, limit, again, told);
+  return again;
+}
+
+void KeySpace::restamp(Slot slot, Version limit, const Restamp& again, const StampedAgain& told) {
+  // The floors first: they are merged into every record.
+  for (std::size_t i = 0; i < options_.databases; ++i) {
+    const DbIndex db{static_cast<std::uint8_t>(i)};
+    const Version floor = slot_floor(slot, db);
+    if (floor <= limit || again(floor) == floor) continue;
+    auto& floors = data(slot).others->floors;
+    const auto at =
+        std::find_if(floors.begin(), floors.end(), [&](const auto& f) { return f.first == db; });
+    data(slot).digest -= hash64(floor_row(slot, db), floor.bits);
+    floors.erase(at);
+    raise_floor(slot, db, again(floor));
+    if (told) told(slot, db, {});
+  }
+  std::vector<std::pair<DbIndex, std::string>> keys;
+  for_each_record(slot, [&](DbIndex db, Node* n) {
+    if (record_newest(*n) > limit) keys.emplace_back(db, n->key());
+  });
+  Effect effect;
+  for (const auto& [db, key] : keys) {
+    const std::uint64_t hash = key_hash(key);
+    NodeTable& table = table_for_write(slot, db);
+    Node** at = table.find(key, hash);
+    record_effect(**at, db, {}, effect);
+    std::string bytes;
+    encode_effect(bytes, effect);
+    Reader in(bytes);
+    GYRE_ASSERT(decode_effect(in, effect));
+    add_digest(slot, hash, 0 - record_digest(**at, db));
+    drop(slot, db, table, at, true);
+    again.rewrite(effect);
+    merge(slot, hash, effect);
+    if (told) told(slot, db, key);
+  }
+}
+
+}  // namespace gyre

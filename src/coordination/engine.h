@@ -64,7 +64,7 @@ class EffectWatch {
   virtual ~EffectWatch() = default;
   virtual void made(NodeIndex at, Slot slot, const Effect& effect) = 0;
   virtual void acked(NodeIndex at, Slot slot, const Effect& effect, int need) = 0;
-  virtual void stamped_again(Slot slot, Version limit, const Restamp& again) = 0;
+  virtual void stamped_again(Slot slot, const Restamp& again) = 0;
 };
 
 struct EngineOptions {
@@ -148,10 +148,13 @@ class Engine final : private SyncHost {
   // Whether this node's clock allows it to act (membership/wall_guard.h). One that may not acts
   // only where nobody better is left.
   void set_fit(bool fit);
-  // All others refuse what this node stamped later than that; its time is right by now. Once what
-  // it made is on its own disk, it stamps it again, hints it, and its clock goes back. Commands that
-  // wait for acks by then fail.
-  void stamp_again(UnixMs later_than) { stamp_again_ms_ = later_than; }
+  // All others refuse what this node stamped later than that, when its clock was so far ahead; its
+  // time is right by now. Once what it made is on its own disk, it stamps it again, hints it, and
+  // its clock goes back. Commands that wait for acks by then fail.
+  void stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
+    stamp_again_ms_ = later_than;
+    stamped_ahead_ms_ = ahead_ms;
+  }
   bool disk_failing() const { return disk_failing_; }
   void set_active_expire(bool on) { active_expire_ = on; }
   void set_write_level(Level level) { options_.write_level = level; }
@@ -598,6 +601,7 @@ class Engine final : private SyncHost {
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;
   std::uint64_t stubs_counted_ = 0;
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
+  std::int64_t stamped_ahead_ms_ = 0;
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

@@ -271,13 +271,13 @@ void Engine::stamp_again() {
                 above = Version::at_ms(later_than - options_.max_skew_ms);
   std::vector<std::pair<Slot, std::pair<DbIndex, std::string>>> keys;
   const Restamp again =
-      space_.stamp_again(limit, above, wall, [&](Slot slot, DbIndex db, std::string_view key) {
+      space_.stamp_again(limit, above, wall, stamped_ahead_ms_, [&](Slot slot, DbIndex db, std::string_view key) {
         keys.push_back({slot, {db, std::string(key)}});
       });
   if (keys.empty()) return;
   Slot told{slots_total};
   for (const auto& [slot, name] : keys) {
-    if (options_.watch && slot != told) options_.watch->stamped_again(slot, limit, again);
+    if (options_.watch && slot != told) options_.watch->stamped_again(slot, again);
     told = slot;
     for (const NodeIndex peer : ring_->replicas(slot)) {
       if (peer == options_.self) continue;

@@ -59,7 +59,8 @@ bool Vitals::stamps_ahead(SteadyMs now) {
   if (heard == 0 || host_.stamp_ms() <= others + 2 * skew_ms_ + start_ahead_ms) return false;
   if (guard_.fit() && heard + 1 == said_.size() && now - stamped_again_at_ > lately_ms) {
     stamped_again_at_ = now;
-    host_.stamp_again(others + skew_ms_);
+    const std::int64_t set_back = guard_.set_back_ms();
+    host_.stamp_again(others + skew_ms_, set_back > 0 ? set_back : last_run_ahead_ms_);
   }
   return true;
 }

@@ -35,8 +35,8 @@ class VitalsHost {
   // The time of the newest stamp that this node would give.
   virtual UnixMs stamp_ms() = 0;
   // All others refuse what this node stamped later than that, and its time is right by now: it is to
-  // be stamped again (Engine::stamp_again).
-  virtual void stamp_again(UnixMs later_than) = 0;
+  // be stamped again (Engine::stamp_again), by what it was ahead then.
+  virtual void stamp_again(UnixMs later_than, std::int64_t ahead_ms) = 0;
 };
 
 class Vitals {
@@ -51,6 +51,8 @@ class Vitals {
 
   // The wait for others' clocks begins.
   void start();
+  // The last run's clock was that far ahead of what it shows now.
+  void set_last_run_ahead(std::int64_t ms) { last_run_ahead_ms_ = ms; }
   void set_skew(std::int64_t ms);
   void tick(bool disk_failing);
 
@@ -94,6 +96,7 @@ class Vitals {
   std::vector<WallGuard::PeerClock> clocks_;
   std::int64_t skew_ms_ = 500;
   SteadyMs stamped_again_at_ = 0;
+  std::int64_t last_run_ahead_ms_ = 0;
   std::atomic<std::uint8_t> unfit_{0};
 };
 

@@ -24,10 +24,12 @@ void Restamp::collect(const Effect& effect) {
   }
 }
 
-void Restamp::draw(HybridClock& clock, UnixMs wall) {
+void Restamp::draw(HybridClock& clock, UnixMs wall, std::int64_t ahead_ms) {
   std::sort(versions_.begin(), versions_.end());
   versions_.erase(std::unique(versions_.begin(), versions_.end()), versions_.end());
-  for (auto& [old, fresh] : versions_) fresh = clock.stamp(wall);
+  if (versions_.empty()) return;
+  ahead_ms = std::max(ahead_ms, versions_.back().first.ms() - wall);
+  for (auto& [old, fresh] : versions_) fresh = clock.stamp(old.ms() - ahead_ms);
 }
 
 Version Restamp::operator()(Version v) const {

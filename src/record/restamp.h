@@ -5,7 +5,7 @@
 //
 //     Restamp again(limit, index);
 //     again.collect(effect);          // every record, as an effect
-//     again.draw(clock, wall);        // the clock was set back before
+//     again.draw(clock, wall, ahead_ms);
 //     again.rewrite(effect);
 //
 // The order of any two versions stays, so floors, openings of sums and tombstones go on covering
@@ -33,8 +33,9 @@ class Restamp {
   // The highest version met that stays as it is.
   Version highest_kept() const { return highest_kept_; }
 
-  // Once, after all was collected.
-  void draw(HybridClock& clock, UnixMs wall);
+  // Once, after all was collected. From a clock that showed what they say less `ahead_ms`, and no
+  // more than `wall`.
+  void draw(HybridClock& clock, UnixMs wall, std::int64_t ahead_ms);
   // The lowest of the new ones.
   Version lowest() const { return versions_.front().second; }
 

@@ -29,8 +29,9 @@ Membership::Membership(Server& server, const Clock& machine)
       vitals_(vitals_options(server), machine, *this),
       peers_(server.ring().nodes().size()) {}
 
-void Membership::start(Worker& w) {
+void Membership::start(Worker& w, std::int64_t ahead_ms) {
   vitals_.start();
+  vitals_.set_last_run_ahead(ahead_ms);
   for (std::uint16_t i = 0; i < peers_.size(); ++i) {
     if (NodeIndex{i} != server_.self()) connect(w, {i});
   }
@@ -149,11 +150,11 @@ UnixMs Membership::stamp_ms() {
   return std::max(server_.newest_stamp_ms(), vitals_.clock().wall_ms());
 }
 
-void Membership::stamp_again(UnixMs later_than) {
+void Membership::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
   LOG_WARNING("this node's stamps are further ahead of all others' than max-clock-skew; what they "
               "refused is stamped again");
   server_.set_clock_bound_back();
-  tell_all([later_than](Worker& to) { to.engine().stamp_again(later_than); });
+  tell_all([later_than, ahead_ms](Worker& to) { to.engine().stamp_again(later_than, ahead_ms); });
 }
 
 void Membership::publish(SteadyMs now) {

@@ -37,7 +37,7 @@ class Membership final : private VitalsHost {
 
   Membership(Server& server, const Clock& machine);
 
-  void start(Worker& w);
+  void start(Worker& w, std::int64_t ahead_ms);
   void stop();  // before the loop ends
   void tick(Worker& w);
   void on_probe(Worker& w, BusConnection& from, NodeIndex peer, std::string_view batch);
@@ -74,7 +74,7 @@ class Membership final : private VitalsHost {
   void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
   void clock_fit(bool fit) override;
   UnixMs stamp_ms() override;
-  void stamp_again(UnixMs later_than) override;
+  void stamp_again(UnixMs later_than, std::int64_t ahead_ms) override;
 
   Server& server_;
   const Clock& machine_;

@@ -286,7 +286,10 @@ Result<void> Server::start() {
     if (!alone()) w->post([](Worker& worker) { worker.connect_peers(); });
   }
   if (!alone()) {
-    workers_[0]->post([this](Worker& worker) { membership_->start(worker); });
+    const std::int64_t ahead = clock_bound_ - clock_ahead_ms - clock().wall_ms();
+    workers_[0]->post([this, ahead](Worker& worker) {
+      membership_->start(worker, clock_bound_ == 0 ? 0 : ahead);
+    });
     if (auto opened = open_bus(); !opened) {
       request_stop();
       return opened;

@@ -139,12 +139,12 @@ class KeySpace {
   // does so by itself.
   void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
 
-  // Stamps again whatever lies above the limit, and sets the clock back: the new stamps lie above
-  // `above` and all that is kept. Walks all records: for a node whose clock was wrong. Told of each
-  // key, or of a slot's floor (no key).
+  // Stamps again whatever lies above the limit, `ahead_ms` earlier, and sets the clock back: later
+  // stamps lie above `above` and all that is there. Walks all records: for a node whose clock was
+  // wrong. Told of each key, or of a slot's floor (no key).
   using StampedAgain = std::function<void(Slot, DbIndex, std::string_view key)>;
-  Restamp stamp_again(Version limit, Version above, UnixMs wall, const StampedAgain& told);
-  void restamp(Slot slot, Version limit, const Restamp& again, const StampedAgain& told = {});
+  Restamp stamp_again(Version limit, Version above, UnixMs wall, std::int64_t ahead_ms,
+                      const StampedAgain& told);
 
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
@@ -210,6 +210,7 @@ class KeySpace {
   void queue_expiry(const Due& due);
   Node* find_due(const Due& due) const;
   void make_stub(const Due& due, const Node& record);
+  void restamp(Slot slot, Version limit, const Restamp& again, const StampedAgain& told);
   void drop(Slot slot, DbIndex db, NodeTable& table, Node** at, bool store);
 
   KeySpaceOptions options_;

@@ -8,12 +8,13 @@
 
 namespace gyre {
 
-Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall,
+Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall, std::int64_t ahead_ms,
                               const StampedAgain& told) {
   GYRE_ASSERT(options_.keep_tombstones);
   Restamp again(limit, static_cast<std::uint16_t>(clock_.node() >> 3));
   Effect effect;
   std::vector<Slot> slots;
+  Version agreed{};
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
     if (slot_newest(slot) <= limit) {
@@ -21,6 +22,7 @@ Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall,
       continue;
     }
     slots.push_back(slot);
+    agreed = std::max({agreed, agreement(slot).confirmed, agreement(slot).repaired});
     for_each_record(slot, [&](DbIndex db, Node* n) {
       record_effect(*n, db, {}, effect);
       again.collect(effect);
@@ -30,7 +32,11 @@ Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall,
   }
   clock_.set_back(std::max(again.highest_kept(), above));
   clock_.set_started(clock_.peek(wall));
-  again.draw(clock_, wall);
+  // Not at or below what others may have purged up to.
+  HybridClock then(clock_.node());
+  then.see(agreed);
+  again.draw(then, wall, ahead_ms);
+  clock_.see(then.peek(0));
   for (const Slot slot : slots) restamp(slot, limit, again, told);
   return again;
 }
@@ -47,7 +53,7 @@ void KeySpace::restamp(Slot slot, Version limit, const Restamp& again, const Sta
     data(slot).digest -= hash64(floor_row(slot, db), floor.bits);
     floors.erase(at);
     raise_floor(slot, db, again(floor));
-    if (told) told(slot, db, {});
+    told(slot, db, {});
   }
   std::vector<std::pair<DbIndex, std::string>> keys;
   for_each_record(slot, [&](DbIndex db, Node* n) {
@@ -67,7 +73,7 @@ void KeySpace::restamp(Slot slot, Version limit, const Restamp& again, const Sta
     drop(slot, db, table, at, true);
     again.rewrite(effect);
     merge(slot, hash, effect);
-    if (told) told(slot, db, key);
+    told(slot, db, key);
   }
 }
 

@@ -24,6 +24,7 @@ Faults::Faults(World& world, Network& network, Nodes& nodes, const FaultOptions&
     : world_(world),
       network_(network),
       nodes_(nodes),
+      was_off_(nodes.size()),
       options_(options),
       dying_(std::move(dying)),
       killed_(std::move(killed)) {}
@@ -60,14 +61,28 @@ Fault Faults::draw() {
   return Fault::kill;
 }
 
+bool Faults::far_off() {
+  const UnixMs right = start_of_time + world_.now() / ms;
+  for (std::size_t n = 0; n < nodes_.size(); ++n) {
+    SimNode& node = *nodes_[n];
+    if (node.clock().jumped_ms != 0) return true;
+    // Its stamps may go on from there.
+    if (was_off_[n] && (!node.alive() || !node.serving() || node.stamp_ms() > right + 1000))
+      return true;
+    was_off_[n] = false;
+  }
+  return false;
+}
+
 void Faults::strike() {
   Fault f = draw();
   const std::size_t n = world_.random.below(nodes_.size());
   std::size_t other = world_.random.below(nodes_.size() - 1);
   if (other >= n) ++other;
   const bool forgets = f == Fault::power || f == Fault::wipe;
+  // One clock at a time: where most are wrong together, nobody can say which time is right.
   const bool jumps = f == Fault::clock_jump || f == Fault::ahead_start;
-  if (losing_ || (jumps && !options_.jumps)) return;
+  if (losing_ || (jumps && (!options_.jumps || far_off()))) return;
   if (forgets && !all_well()) f = Fault::kill;
   if (!nodes_[n]->alive()) return;
   ++counts_[static_cast<std::size_t>(f)];
@@ -177,6 +192,7 @@ void Faults::start_ahead(std::size_t n) {
   world_.log(nodes_[n]->name() + " is to start " + std::to_string(by) + " ms ahead, alone");
   kill(n, Fault::kill);
   nodes_[n]->clock().jumped_ms += by;
+  was_off_[n] = true;
   const auto block = [this, n](bool on) {
     for (std::size_t peer = 0; peer < nodes_.size(); ++peer) {
       if (peer == n) continue;
@@ -240,6 +256,7 @@ void Faults::trouble(Fault how, std::size_t n, std::size_t other) {
           world_.chance(0.5) ? world_.draw(-1000, 1000) : world_.draw(-300, 300) * 1000;
       world_.log(node.name() + "'s clock jumps " + std::to_string(by) + " ms");
       node.clock().jumped_ms += by;
+      was_off_[n] = true;
       return until(time, [this, n, by] {
         world_.log(nodes_[n]->name() + "'s clock is set back");
         nodes_[n]->clock().jumped_ms -= by;

@@ -77,6 +77,8 @@ class Faults {
   void kill(std::size_t n, Fault how);
   void partition(Fault how, std::size_t n, std::size_t other);
   void start_ahead(std::size_t n);
+  // Some node's clock, or what it stamped by it.
+  bool far_off();
   void trouble(Fault how, std::size_t n, std::size_t other);
   void until(Us time, std::function<void()> undo);
   void cut(const std::vector<std::pair<std::size_t, std::size_t>>& ways, const std::string& what);
@@ -84,6 +86,7 @@ class Faults {
   World& world_;
   Network& network_;
   Nodes& nodes_;
+  std::vector<bool> was_off_;
   FaultOptions options_;
   std::function<void(std::size_t)> dying_, killed_;
   bool healing_ = false;

@@ -31,8 +31,9 @@ SimHeart::SimHeart(SimNode& node)
       vitals_(options_of(*node.ring_, node.self_), node.clock_, *this),
       links_(node.ring_->nodes().size()) {}
 
-void SimHeart::begin() {
+void SimHeart::begin(std::int64_t ahead_ms) {
   vitals_.start();
+  vitals_.set_last_run_ahead(ahead_ms);
   for (NodeId peer = 0; peer < links_.size(); ++peer) {
     if (peer != node_.self_)
       node_.later(node_.world_.draw(0, 5 * ms), [this, peer] { attempt(peer); });
@@ -86,10 +87,10 @@ UnixMs SimHeart::stamp_ms() {
   return highest;
 }
 
-void SimHeart::stamp_again(UnixMs later_than) {
+void SimHeart::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
   node_.world_.log(node_.name_ + " stamps again");
   node_.bound_ = 0;  // the next tick writes it anew
-  node_.tell_all([later_than](SimWorker& w) { w.engine().stamp_again(later_than); });
+  node_.tell_all([later_than, ahead_ms](SimWorker& w) { w.engine().stamp_again(later_than, ahead_ms); });
 }
 
 // ---- connections

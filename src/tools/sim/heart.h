@@ -19,7 +19,8 @@ class SimHeart final : public VitalsHost {
  public:
   explicit SimHeart(SimNode& node);
 
-  void begin();
+  // `ahead_ms`: of the last run's clock.
+  void begin(std::int64_t ahead_ms);
   // Whether this arrived on one of its connections.
   bool takes(const Arrival& a) const;
   void arrived(Arrival&& a) { inbox_.push_back(std::move(a)); }
@@ -35,7 +36,7 @@ class SimHeart final : public VitalsHost {
   void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
   void clock_fit(bool fit) override;
   UnixMs stamp_ms() override;
-  void stamp_again(UnixMs later_than) override;
+  void stamp_again(UnixMs later_than, std::int64_t ahead_ms) override;
 
  private:
   enum class State : std::uint8_t { waiting, connecting, up };

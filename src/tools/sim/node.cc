@@ -76,7 +76,7 @@ void SimNode::start() {
     w->space().clock().set_started(w->space().clock().peek(time().wall_ms()));
     w->begin();
   }
-  heart_->begin();
+  heart_->begin(bound_ == 0 ? 0 : bound_ - clock_ahead_ms - clock_.wall_ms());
   if (options_.sync == SyncMode::everysec) later(second, [this] { sync_turn(); });
 }
 
@@ -212,6 +212,10 @@ void SimNode::tick() {
 
 const Clock& SimNode::time() const {
   return heart_->vitals().clock();
+}
+
+UnixMs SimNode::stamp_ms() const {
+  return heart_->stamp_ms();
 }
 
 BatchHeader SimNode::header(bool answers) const {

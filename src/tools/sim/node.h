@@ -99,6 +99,8 @@ class SimNode final : public StoreSink {
   bool paused() const { return paused_; }
   bool serving() const { return serving_; }
   const std::string& name() const { return name_; }
+  // The time of the newest stamp that it would give. It is alive.
+  UnixMs stamp_ms() const;
   SimClock& clock() { return clock_; }  // of its machine
   // What it goes by; of one that is alive.
   const Clock& time() const;

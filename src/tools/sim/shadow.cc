@@ -64,15 +64,27 @@ std::string text(Version v) {
 Shadow::Shadow(World& world, const SlotWindow& window, std::size_t databases)
     : world_(world), made_(options_of(window, databases)), acked_(options_of(window, databases)) {}
 
-void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
+void Shadow::merge(KeySpace& space, Slot slot, const Effect& effect) {
   if (effect.slot_floor) {
-    made_.raise_floor(slot, effect.db, effect.floor);
-    made_.rows().clear();
-    return;
+    if (&space == &made_) made_.raise_floor(slot, effect.db, effect.floor);
+  } else {
+    space.merge(slot, key_hash(effect.key), effect);
   }
-  made_.merge(slot, key_hash(effect.key), effect);
-  made_.rows().clear();
-  if (!effect.key.starts_with("reg:")) return;
+  space.rows().clear();
+}
+
+bool Shadow::far_ahead(Slot slot, const Effect& effect, bool acked) {
+  constexpr UnixMs skew_ms = 500;
+  if (effect.newest().ms() <= start_of_time + world_.now() / ms + skew_ms) return false;
+  Ahead a{slot, acked, {}};
+  encode_effect(a.effect, effect);
+  ahead_.push_back(std::move(a));
+  return true;
+}
+
+void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
+  if (!far_ahead(slot, effect, false)) merge(made_, slot, effect);
+  if (effect.slot_floor || !effect.key.starts_with("reg:")) return;
   Written w{"(nil)", effect.version};
   for (const Change& c : effect.changes) {
     if (!c.tombstone) w.value = std::string(c.payload);
@@ -82,15 +94,20 @@ void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
 
 void Shadow::acked(NodeIndex, Slot slot, const Effect& effect, int need) {
   if (need < need_at_least || effect.slot_floor) return;
-  acked_.merge(slot, key_hash(effect.key), effect);
-  acked_.rows().clear();
+  if (!far_ahead(slot, effect, true)) merge(acked_, slot, effect);
 }
 
-void Shadow::stamped_again(Slot slot, Version limit, const Restamp& again) {
-  for (KeySpace* space : {&made_, &acked_}) {
-    space->restamp(slot, limit, again);
-    space->rows().clear();
-  }
+void Shadow::stamped_again(Slot slot, const Restamp& again) {
+  Effect effect;
+  std::erase_if(ahead_, [&](const Ahead& a) {
+    if (a.slot != slot) return false;
+    Reader in(a.effect);
+    GYRE_ASSERT(decode_effect(in, effect));
+    if (again(effect.version) == effect.version) return false;
+    again.rewrite(effect);
+    merge(a.acked ? acked_ : made_, slot, effect);
+    return true;
+  });
   for (auto& [key, versions] : written_) {
     if (key_slot(key) != slot) continue;
     for (Written& w : versions) w.version = again(w.version);
@@ -98,6 +115,14 @@ void Shadow::stamped_again(Slot slot, Version limit, const Restamp& again) {
 }
 
 void Shadow::judge(const KeySpace& replica, const std::string& name, Slot slot, UnixMs now) {
+  // Stamps that the clocks have reached by now.
+  Effect effect;
+  for (const Ahead& a : ahead_) {
+    Reader in(a.effect);
+    GYRE_ASSERT(decode_effect(in, effect));
+    merge(a.acked ? acked_ : made_, a.slot, effect);
+  }
+  ahead_.clear();
   for (std::uint8_t db = 0; db < made_.databases(); ++db) {
     std::map<std::string, bool> keys;
     for (const KeySpace* space : {&replica, static_cast<const KeySpace*>(&made_)}) {

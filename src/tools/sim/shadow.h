@@ -28,7 +28,7 @@ class Shadow final : public EffectWatch {
 
   void made(NodeIndex at, Slot slot, const Effect& effect) override;
   void acked(NodeIndex at, Slot slot, const Effect& effect, int need) override;
-  void stamped_again(Slot slot, Version limit, const Restamp& again) override;
+  void stamped_again(Slot slot, const Restamp& again) override;
 
   // Judges one replica's slot; violations go to the world.
   void judge(const KeySpace& replica, const std::string& name, Slot slot, UnixMs now);
@@ -47,11 +47,21 @@ class Shadow final : public EffectWatch {
     Version lowest;
     std::string what;
   };
+  // Stamped by a clock that was ahead: it may be stamped again, so it is not merged before it is, or
+  // before the end.
+  struct Ahead {
+    Slot slot{};
+    bool acked = false;
+    std::string effect;
+  };
+  bool far_ahead(Slot slot, const Effect& effect, bool acked);
+  void merge(KeySpace& space, Slot slot, const Effect& effect);
   void judge_record(const Node* there, const Node* made, const Node* acked, Version slot_floor,
                     const std::string& key, const std::string& name, UnixMs now);
 
   World& world_;
   KeySpace made_, acked_;
+  std::vector<Ahead> ahead_;
   std::map<std::string, std::vector<Written>> written_;  // registers, by key
   std::map<std::string, std::vector<Seen>> seen_;
 };

@@ -38,8 +38,10 @@ Version Restamp::operator()(Version v) const {
       std::lower_bound(versions_.begin(), versions_.end(), v,
                        [](const auto& known, Version wanted) { return known.first < wanted; });
   if (at != versions_.end() && at->first == v) return at->second;
+  // An overwrite's floor lies just below its version.
   constexpr unsigned incarnation_bits = 3;
-  if (v.node() >> incarnation_bits != index_) return v;
+  const auto own = [this](Version of) { return of.node() >> incarnation_bits == index_; };
+  if (!own(v) && !own({v.bits + 1})) return v;
   return at == versions_.end() ? versions_.back().second : at->second.before();
 }
 

@@ -148,6 +148,8 @@ class Engine final : private SyncHost {
   // Whether this node's clock allows it to act (membership/wall_guard.h). One that may not acts
   // only where nobody better is left.
   void set_fit(bool fit);
+  // What this node stamps from now on may say an earlier time than it is.
+  void clock_set_back() { set_back_at_ = space_.clock().peek(0); }
   // All others refuse what this node stamped later than that, when its clock was so far ahead; its
   // time is right by now. Once what it made is on its own disk, it stamps it again, hints it, and
   // its clock goes back. Commands that wait for acks by then fail.
@@ -602,6 +604,7 @@ class Engine final : private SyncHost {
   std::uint64_t stubs_counted_ = 0;
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::int64_t stamped_ahead_ms_ = 0;
+  Version set_back_at_{};  // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

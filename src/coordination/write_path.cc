@@ -270,8 +270,9 @@ void Engine::stamp_again() {
   const Version limit = Version::at_ms(later_than + 1).before(),
                 above = Version::at_ms(later_than - options_.max_skew_ms);
   std::vector<std::pair<Slot, std::pair<DbIndex, std::string>>> keys;
-  const Restamp again =
-      space_.stamp_again(limit, above, wall, stamped_ahead_ms_, [&](Slot slot, DbIndex db, std::string_view key) {
+  const Version mark = set_back_at_ ? set_back_at_ : space_.clock().started();
+  const Restamp::Time time{.wall = wall, .ahead_ms = stamped_ahead_ms_, .set_back_at = mark};
+  const Restamp again = space_.stamp_again(limit, above, time, [&](Slot slot, DbIndex db, std::string_view key) {
         keys.push_back({slot, {db, std::string(key)}});
       });
   if (keys.empty()) return;

@@ -29,7 +29,14 @@ void Vitals::tick(bool disk_failing) {
   const SteadyMs now = machine_.steady_ms();
   for (const Detector::Change& c : detector_.tick(now)) host_.peer_detected(c.peer, c.down);
   detector_.clocks(now, clocks_);
-  if (const auto pair = read_together(machine_)) guard_.tick(pair->wall, pair->steady, clocks_);
+  if (const auto pair = read_together(machine_)) {
+    const std::int64_t before = guard_.base_ms();
+    guard_.tick(pair->wall, pair->steady, clocks_);
+    if (before - guard_.base_ms() > skew_ms_) {
+      ahead_ms_ = before - guard_.base_ms();
+      host_.clock_set_back();
+    }
+  }
   declare(disk_failing);
 }
 
@@ -59,8 +66,7 @@ bool Vitals::stamps_ahead(SteadyMs now) {
   if (heard == 0 || host_.stamp_ms() <= others + 2 * skew_ms_ + start_ahead_ms) return false;
   if (guard_.fit() && heard + 1 == said_.size() && now - stamped_again_at_ > lately_ms) {
     stamped_again_at_ = now;
-    const std::int64_t set_back = guard_.set_back_ms();
-    host_.stamp_again(others + skew_ms_, set_back > 0 ? set_back : last_run_ahead_ms_);
+    host_.stamp_again(others + skew_ms_, ahead_ms_);
   }
   return true;
 }

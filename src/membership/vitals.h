@@ -34,6 +34,8 @@ class VitalsHost {
   virtual void clock_fit(bool fit) = 0;
   // The time of the newest stamp that this node would give.
   virtual UnixMs stamp_ms() = 0;
+  // Its time was set back by more than the skew bound: stamps stand still from now on.
+  virtual void clock_set_back() = 0;
   // All others refuse what this node stamped later than that, and its time is right by now: it is to
   // be stamped again (Engine::stamp_again), by what it was ahead then.
   virtual void stamp_again(UnixMs later_than, std::int64_t ahead_ms) = 0;
@@ -52,7 +54,7 @@ class Vitals {
   // The wait for others' clocks begins.
   void start();
   // The last run's clock was that far ahead of what it shows now.
-  void set_last_run_ahead(std::int64_t ms) { last_run_ahead_ms_ = ms; }
+  void set_last_run_ahead(std::int64_t ms) { ahead_ms_ = ms; }
   void set_skew(std::int64_t ms);
   void tick(bool disk_failing);
 
@@ -96,7 +98,7 @@ class Vitals {
   std::vector<WallGuard::PeerClock> clocks_;
   std::int64_t skew_ms_ = 500;
   SteadyMs stamped_again_at_ = 0;
-  std::int64_t last_run_ahead_ms_ = 0;
+  std::int64_t ahead_ms_ = 0;  // of the time that the stamps so far ahead were made by
   std::atomic<std::uint8_t> unfit_{0};
 };
 

@@ -38,10 +38,7 @@ void WallGuard::follow(std::int64_t machine_base, std::span<const PeerClock> pee
           return std::abs(p.machine_base_ms - machine_base) <= options_.bound_ms / 2;
         }));
     confirmed = agree * 2 > peers.size();
-    if (confirmed) {
-      LOG_WARNING("the peers show the new time too; this node goes by it");
-      set_back_ms_ = std::max<std::int64_t>(base_ - machine_base, 0);
-    }
+    if (confirmed) LOG_WARNING("the peers show the new time too; this node goes by it");
   }
   jumped_ = far && !confirmed;
   if (!jumped_) base_ = machine_base;

@@ -56,8 +56,6 @@ class WallGuard {
   std::int64_t base_ms() const { return base_.load(std::memory_order_relaxed); }
   // The machine's clock less the time it goes by: 0 unless it jumped. Any thread.
   std::int64_t jump_ms() const { return jump_.load(std::memory_order_relaxed); }
-  // How far the time it goes by was set back, the last time it was set; 0: forward, or never.
-  std::int64_t set_back_ms() const { return set_back_ms_; }
   // From the median; 0 when there is nobody to compare with. Any thread.
   std::int64_t off_ms() const { return off_.load(std::memory_order_relaxed); }
   // Its clock allows it to act. Any thread.
@@ -83,7 +81,6 @@ class WallGuard {
   bool compared_ = false, jumped_ = false;
   SteadyMs started_ = 0;
   SteadyMs within_since_ = 0;  // 0: not within
-  std::int64_t set_back_ms_ = 0;
   std::uint64_t jumps_ = 0, fenced_ = 0;
   std::vector<std::int64_t> sorted_;
 };

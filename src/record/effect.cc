@@ -105,7 +105,6 @@ bool decode_effect(Reader& in, Effect& e) {
   // Changes need a type to live in; a header alone may be of none.
   if (e.type == TypeId::none && !e.changes.empty()) return false;
   if (e.slot_floor && (e.type != TypeId::none || e.key.size() != 2 || !e.floor)) return false;
-  if (e.type == TypeId::string && e.changes.size() > 64) return false;
   return true;
 }
 

@@ -24,12 +24,13 @@ void Restamp::collect(const Effect& effect) {
   }
 }
 
-void Restamp::draw(HybridClock& clock, UnixMs wall, std::int64_t ahead_ms) {
+void Restamp::draw(HybridClock& clock, const Time& time) {
   std::sort(versions_.begin(), versions_.end());
   versions_.erase(std::unique(versions_.begin(), versions_.end()), versions_.end());
-  if (versions_.empty()) return;
-  ahead_ms = std::max(ahead_ms, versions_.back().first.ms() - wall);
-  for (auto& [old, fresh] : versions_) fresh = clock.stamp(old.ms() - ahead_ms);
+  for (auto& [old, fresh] : versions_) {
+    const UnixMs then = old.ms() - time.ahead_ms;
+    fresh = clock.stamp(old < time.set_back_at ? std::min(then, time.wall) : time.wall);
+  }
 }
 
 Version Restamp::operator()(Version v) const {

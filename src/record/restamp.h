@@ -5,7 +5,7 @@
 //
 //     Restamp again(limit, index);
 //     again.collect(effect);          // every record, as an effect
-//     again.draw(clock, wall, ahead_ms);
+//     again.draw(clock, time);
 //     again.rewrite(effect);
 //
 // The order of any two versions stays, so floors, openings of sums and tombstones go on covering
@@ -33,9 +33,15 @@ class Restamp {
   // The highest version met that stays as it is.
   Version highest_kept() const { return highest_kept_; }
 
-  // Once, after all was collected. From a clock that showed what they say less `ahead_ms`, and no
-  // more than `wall`.
-  void draw(HybridClock& clock, UnixMs wall, std::int64_t ahead_ms);
+  // When it was: what the old ones say less `ahead_ms`, and never later than now. After the clock
+  // was set right the stamps went on from where they were, so above that mark it is now.
+  struct Time {
+    UnixMs wall = 0;
+    std::int64_t ahead_ms = 0;
+    Version set_back_at{};
+  };
+  // Once, after all was collected.
+  void draw(HybridClock& clock, const Time& time);
   // The lowest of the new ones.
   Version lowest() const { return versions_.front().second; }
 

@@ -150,6 +150,10 @@ UnixMs Membership::stamp_ms() {
   return std::max(server_.newest_stamp_ms(), vitals_.clock().wall_ms());
 }
 
+void Membership::clock_set_back() {
+  tell_all([](Worker& to) { to.engine().clock_set_back(); });
+}
+
 void Membership::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
   LOG_WARNING("this node's stamps are further ahead of all others' than max-clock-skew; what they "
               "refused is stamped again");

@@ -74,6 +74,7 @@ class Membership final : private VitalsHost {
   void peer_says(NodeIndex peer, const BatchHeader& header, std::uint8_t unfit_before) override;
   void clock_fit(bool fit) override;
   UnixMs stamp_ms() override;
+  void clock_set_back() override;
   void stamp_again(UnixMs later_than, std::int64_t ahead_ms) override;
 
   Server& server_;

@@ -139,11 +139,11 @@ class KeySpace {
   // does so by itself.
   void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
 
-  // Stamps again whatever lies above the limit, `ahead_ms` earlier, and sets the clock back: later
-  // stamps lie above `above` and all that is there. Walks all records: for a node whose clock was
-  // wrong. Told of each key, or of a slot's floor (no key).
+  // Stamps again whatever lies above the limit, and sets the clock back: later stamps lie above
+  // `above` and all that is there. Walks all records: for a node whose clock was wrong. Told of each
+  // key, or of a slot's floor (no key).
   using StampedAgain = std::function<void(Slot, DbIndex, std::string_view key)>;
-  Restamp stamp_again(Version limit, Version above, UnixMs wall, std::int64_t ahead_ms,
+  Restamp stamp_again(Version limit, Version above, const Restamp::Time& time,
                       const StampedAgain& told);
 
   // Records that became stubs so far.

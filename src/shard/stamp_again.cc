@@ -8,7 +8,7 @@
 
 namespace gyre {
 
-Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall, std::int64_t ahead_ms,
+Restamp KeySpace::stamp_again(Version limit, Version above, const Restamp::Time& time,
                               const StampedAgain& told) {
   GYRE_ASSERT(options_.keep_tombstones);
   Restamp again(limit, static_cast<std::uint16_t>(clock_.node() >> 3));
@@ -31,11 +31,11 @@ Restamp KeySpace::stamp_again(Version limit, Version above, UnixMs wall, std::in
       again.collect(slot_floor(slot, {static_cast<std::uint8_t>(db)}));
   }
   clock_.set_back(std::max(again.highest_kept(), above));
-  clock_.set_started(clock_.peek(wall));
+  clock_.set_started(clock_.peek(time.wall));
   // Not at or below what others may have purged up to.
   HybridClock then(clock_.node());
   then.see(agreed);
-  again.draw(then, wall, ahead_ms);
+  again.draw(then, time);
   clock_.see(then.peek(0));
   for (const Slot slot : slots) restamp(slot, limit, again, told);
   return again;

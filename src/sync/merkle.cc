@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/probe.h"
 #include "ring/slot.h"
 
@@ -407,7 +408,11 @@ void MerkleSync::on_fetch_many_answer(NodeIndex from, const FetchManyAnswer& m) 
   if (!c) return;
   Reader in(m.effects);
   Effect effect;
-  for (std::uint32_t i = 0; i < m.count && decode_effect(in, effect); ++i) {
+  for (std::uint32_t i = 0; i < m.count; ++i) {
+    if (!decode_effect(in, effect)) {
+      LOG_SELDOM(warning, "what %u sent of a slot's records could not be read", from.value);
+      break;
+    }
     bool changed = false;
     if (effect.slot_floor || !both_hold(key_slot(effect.key), from)) continue;
     if (host_.merge_synced(effect, changed) && changed) metrics_.sync_keys_repaired.add();

@@ -87,6 +87,10 @@ UnixMs SimHeart::stamp_ms() {
   return highest;
 }
 
+void SimHeart::clock_set_back() {
+  node_.tell_all([](SimWorker& w) { w.engine().clock_set_back(); });
+}
+
 void SimHeart::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
   node_.world_.log(node_.name_ + " stamps again");
   node_.bound_ = 0;  // the next tick writes it anew

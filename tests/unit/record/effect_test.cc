@@ -47,6 +47,24 @@ TEST_CASE("effect: reads back as it was written, and never from fewer bytes") {
   }
 }
 
+TEST_CASE("effect: a counter of many incarnations and restarts travels") {
+  Effect e;
+  e.key = "n";
+  e.type = TypeId::string;
+  e.version = {Version::at_ms(1'800'000'000'000).bits | 8};
+  for (std::uint64_t i = 0; i < 500; ++i) {
+    const Version opened{(i + 1) << Version::tick_shift | 8};
+    e.changes.push_back({"", opened, opened, false, "1"});
+  }
+  std::string bytes;
+  encode_effect(bytes, e);
+  Effect back;
+  Reader in(bytes);
+  REQUIRE(decode_effect(in, back));
+  CHECK(same(e, back));
+  CHECK(valid_effect(back));
+}
+
 TEST_CASE("effect: a declared number of changes takes no memory") {
   Effect e;
   e.key = "k";

@@ -148,8 +148,9 @@ class Engine final : private SyncHost {
   // Whether this node's clock allows it to act (membership/wall_guard.h). One that may not acts
   // only where nobody better is left.
   void set_fit(bool fit);
-  // What this node stamps from now on may say an earlier time than it is.
-  void clock_set_back() { set_back_at_ = space_.clock().peek(0); }
+  // What this node stamps from now on may say an earlier time than it is; what it took for expired
+  // may live.
+  void clock_set_back();
   // All others refuse what this node stamped later than that, when its clock was so far ahead; its
   // time is right by now. Once what it made is on its own disk, it stamps it again, hints it, and
   // its clock goes back. Commands that wait for acks by then fail.

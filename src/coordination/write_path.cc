@@ -261,6 +261,11 @@ void Engine::give_up(Turn& t) {
   }
 }
 
+void Engine::clock_set_back() {
+  set_back_at_ = space_.clock().peek(0);
+  for (const Slot slot : space_.drop_early_stubs(clock_.wall_ms())) lost_state(slot);
+}
+
 void Engine::stamp_again() {
   const auto done = [](const Turn& t) { return t.persisted || t.empty(); };
   if (!std::all_of(turns_.begin(), turns_.end(), done)) return;
@@ -272,9 +277,11 @@ void Engine::stamp_again() {
   std::vector<std::pair<Slot, std::pair<DbIndex, std::string>>> keys;
   const Version mark = set_back_at_ ? set_back_at_ : space_.clock().started();
   const Restamp::Time time{.wall = wall, .ahead_ms = stamped_ahead_ms_, .set_back_at = mark};
-  const Restamp again = space_.stamp_again(limit, above, time, [&](Slot slot, DbIndex db, std::string_view key) {
+  const Restamp again =
+      space_.stamp_again(limit, above, time, [&](Slot slot, DbIndex db, std::string_view key) {
         keys.push_back({slot, {db, std::string(key)}});
       });
+  for (const Slot slot : space_.drop_early_stubs(wall)) lost_state(slot);
   if (keys.empty()) return;
   Slot told{slots_total};
   for (const auto& [slot, name] : keys) {
@@ -291,9 +298,10 @@ void Engine::stamp_again() {
   }
   metrics_.stamped_again.add(keys.size());
   GYRE_PROBE(stamped_again);
-  LOG_WARNING("%zu keys were stamped again: their stamps were so far ahead that all others refused "
-              "them",
-              keys.size());
+  LOG_WARNING(
+      "%zu keys were stamped again: their stamps were so far ahead that all others refused "
+      "them",
+      keys.size());
 }
 
 // ---- the replica's side

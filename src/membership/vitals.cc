@@ -50,9 +50,9 @@ void Vitals::declare(bool disk_failing) {
 }
 
 // A clock that was ahead leaves stamps that go on from there when it is right again: the hybrid
-// clock never goes back by itself. Nothing that lies further ahead than the skew bound was merged by
-// anybody who answers; once all do, it is stamped again. Twice the bound, for what is on its way, and
-// a second, by which stamps may be ahead after a start.
+// clock never goes back by itself. Nothing that lies further ahead than the skew bound was merged
+// by anybody who answers; once all do, it is stamped again. Twice the bound, for what is on its
+// way, and a second, by which stamps may be ahead after a start.
 bool Vitals::stamps_ahead(SteadyMs now) {
   constexpr SteadyMs lately_ms = 2000, start_ahead_ms = 1000;
   std::int64_t highest = clock_.wall_ms() - now;

@@ -36,8 +36,8 @@ class VitalsHost {
   virtual UnixMs stamp_ms() = 0;
   // Its time was set back by more than the skew bound: stamps stand still from now on.
   virtual void clock_set_back() = 0;
-  // All others refuse what this node stamped later than that, and its time is right by now: it is to
-  // be stamped again (Engine::stamp_again), by what it was ahead then.
+  // All others refuse what this node stamped later than that, and its time is right by now: it is
+  // to be stamped again (Engine::stamp_again), by what it was ahead then.
   virtual void stamp_again(UnixMs later_than, std::int64_t ahead_ms) = 0;
 };
 

@@ -27,6 +27,7 @@ void Restamp::collect(const Effect& effect) {
 void Restamp::draw(HybridClock& clock, const Time& time) {
   std::sort(versions_.begin(), versions_.end());
   versions_.erase(std::unique(versions_.begin(), versions_.end()), versions_.end());
+  time_ = time;
   for (auto& [old, fresh] : versions_) {
     const UnixMs then = old.ms() - time.ahead_ms;
     fresh = clock.stamp(old < time.set_back_at ? std::min(then, time.wall) : time.wall);
@@ -49,6 +50,11 @@ Version Restamp::operator()(Version v) const {
 void Restamp::rewrite(Effect& effect) const {
   effect.version = (*this)(effect.version);
   effect.floor = (*this)(effect.floor);
+  // A time to live was counted from the wrong time, too.
+  if (effect.expiry.at_ms != 0 && effect.expiry.version > limit_ &&
+      effect.expiry.version < time_.set_back_at &&
+      (*this)(effect.expiry.version) != effect.expiry.version)
+    effect.expiry.at_ms -= time_.ahead_ms;
   effect.expiry.version = (*this)(effect.expiry.version);
   for (Change& c : effect.changes) {
     c.version = (*this)(c.version);

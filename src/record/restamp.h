@@ -54,6 +54,7 @@ class Restamp {
   Version limit_;
   std::uint16_t index_;
   Version highest_kept_{};
+  Time time_;
   std::vector<std::pair<Version, Version>> versions_;  // old and new, ascending
 };
 

@@ -155,8 +155,9 @@ void Membership::clock_set_back() {
 }
 
 void Membership::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
-  LOG_WARNING("this node's stamps are further ahead of all others' than max-clock-skew; what they "
-              "refused is stamped again");
+  LOG_WARNING(
+      "this node's stamps are further ahead of all others' than max-clock-skew; what they "
+      "refused is stamped again");
   server_.set_clock_bound_back();
   tell_all([later_than, ahead_ms](Worker& to) { to.engine().stamp_again(later_than, ahead_ms); });
 }

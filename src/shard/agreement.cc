@@ -50,9 +50,8 @@ std::size_t KeySpace::records_in(Slot slot) const {
 void KeySpace::grow_leaves(Slot slot) {
   LeafSums& leaves = leaves_[index_of(slot)];
   leaves.reset(leaves.bits() + 1);
-  for_each_record(slot, [&](DbIndex db, Node* n) {
-    leaves.add(key_hash(n->key()), record_digest(*n, db));
-  });
+  for_each_record(
+      slot, [&](DbIndex db, Node* n) { leaves.add(key_hash(n->key()), record_digest(*n, db)); });
 }
 
 bool KeySpace::verify_digest(Slot slot) const {

@@ -140,11 +140,15 @@ class KeySpace {
   void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
 
   // Stamps again whatever lies above the limit, and sets the clock back: later stamps lie above
-  // `above` and all that is there. Walks all records: for a node whose clock was wrong. Told of each
-  // key, or of a slot's floor (no key).
+  // `above` and all that is there. Walks all records: for a node whose clock was wrong. Told of
+  // each key, or of a slot's floor (no key).
   using StampedAgain = std::function<void(Slot, DbIndex, std::string_view key)>;
   Restamp stamp_again(Version limit, Version above, const Restamp::Time& time,
                       const StampedAgain& told);
+
+  // A clock that was ahead made stubs of records that live on elsewhere: those are dropped, and
+  // their slots, now partial, told.
+  std::vector<Slot> drop_early_stubs(UnixMs wall);
 
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }

@@ -41,6 +41,28 @@ Restamp KeySpace::stamp_again(Version limit, Version above, const Restamp::Time&
   return again;
 }
 
+std::vector<Slot> KeySpace::drop_early_stubs(UnixMs wall) {
+  std::vector<Slot> slots;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
+    std::vector<std::pair<DbIndex, std::string>> keys;
+    for_each_record(slot, [&](DbIndex db, Node* n) {
+      if (record_stub(*n) && n->expiry().at_ms > wall) keys.emplace_back(db, n->key());
+    });
+    for (const auto& [db, key] : keys) {
+      const std::uint64_t hash = key_hash(key);
+      NodeTable& table = table_for_write(slot, db);
+      Node** at = table.find(key, hash);
+      add_digest(slot, hash, 0 - record_digest(**at, db));
+      drop(slot, db, table, at, true);
+    }
+    if (keys.empty()) continue;
+    set_partial(slot, true);
+    slots.push_back(slot);
+  }
+  return slots;
+}
+
 void KeySpace::restamp(Slot slot, Version limit, const Restamp& again, const StampedAgain& told) {
   // The floors first: they are merged into every record.
   for (std::size_t i = 0; i < options_.databases; ++i) {

@@ -94,8 +94,7 @@ TEST_CASE("clocks: what all others refused is stamped again with the right time"
       const auto reads = [&](std::vector<std::string> args) {
         return ring.nodes[node]->read({0}, std::move(args));
       };
-      CHECK(reads({"LRANGE", "{k}list", "0", "-1"}) ==
-            "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
+      CHECK(reads({"LRANGE", "{k}list", "0", "-1"}) == "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
       CHECK(reads({"GET", "{k}n"}) == "$2\r\n10\r\n");
       CHECK(reads({"EXISTS", "{k}gone"}) == ":0\r\n");
       CHECK(reads({"HGETALL", "{k}hash"}) == "*2\r\n$1\r\nf\r\n$1\r\n1\r\n");

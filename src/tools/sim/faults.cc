@@ -10,10 +10,11 @@ struct Weight {
   int weight;
 };
 constexpr Weight weights[] = {
-    {Fault::kill, 4},       {Fault::power, 1},       {Fault::pause, 4},      {Fault::slow_turn, 4},
-    {Fault::alone, 2},      {Fault::pair, 3},        {Fault::one_way, 2},    {Fault::bridge, 1},
-    {Fault::halves, 2},     {Fault::slow_link, 2},   {Fault::reset, 2},      {Fault::slow_disk, 2},
-    {Fault::disk_error, 2}, {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
+    {Fault::kill, 4},        {Fault::power, 1},       {Fault::pause, 4},
+    {Fault::slow_turn, 4},   {Fault::alone, 2},       {Fault::pair, 3},
+    {Fault::one_way, 2},     {Fault::bridge, 1},      {Fault::halves, 2},
+    {Fault::slow_link, 2},   {Fault::reset, 2},       {Fault::slow_disk, 2},
+    {Fault::disk_error, 2},  {Fault::clock_drift, 1}, {Fault::clock_jump, 2},
     {Fault::ahead_start, 1},
 };
 

@@ -40,9 +40,9 @@ enum class Fault : std::uint8_t {
 };
 inline constexpr std::size_t faults_total = static_cast<std::size_t>(Fault::count);
 inline constexpr std::array<const char*, faults_total> fault_names{
-    "kill",   "power",  "wipe",      "pause", "slow-turn", "alone",      "pair",  "one-way",
-    "bridge", "halves", "slow-link", "reset", "slow-disk", "disk-error", "drift", "jump",
-    "ahead-start"};
+    "kill",      "power",      "wipe",   "pause",  "slow-turn",  "alone",
+    "pair",      "one-way",    "bridge", "halves", "slow-link",  "reset",
+    "slow-disk", "disk-error", "drift",  "jump",   "ahead-start"};
 using FaultCounts = std::array<std::uint64_t, faults_total>;
 
 struct FaultOptions {

@@ -94,7 +94,8 @@ void SimHeart::clock_set_back() {
 void SimHeart::stamp_again(UnixMs later_than, std::int64_t ahead_ms) {
   node_.world_.log(node_.name_ + " stamps again");
   node_.bound_ = 0;  // the next tick writes it anew
-  node_.tell_all([later_than, ahead_ms](SimWorker& w) { w.engine().stamp_again(later_than, ahead_ms); });
+  node_.tell_all(
+      [later_than, ahead_ms](SimWorker& w) { w.engine().stamp_again(later_than, ahead_ms); });
 }
 
 // ---- connections

@@ -47,8 +47,8 @@ class Shadow final : public EffectWatch {
     Version lowest;
     std::string what;
   };
-  // Stamped by a clock that was ahead: it may be stamped again, so it is not merged before it is, or
-  // before the end.
+  // Stamped by a clock that was ahead: it may be stamped again, so it is not merged before it is,
+  // or before the end.
   struct Ahead {
     Slot slot{};
     bool acked = false;

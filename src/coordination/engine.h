@@ -381,6 +381,7 @@ class Engine final : private SyncHost {
   Turn* find_turn(std::uint64_t number);
   void hint_turn(Turn& turn, NodeIndex peer);
   void stamp_again();
+  void drop_early_stubs();
   void give_up(Turn& turn);
   void send_acks(Turn& turn);
   void on_effects(NodeIndex from, const Effects& m);

@@ -263,7 +263,13 @@ void Engine::give_up(Turn& t) {
 
 void Engine::clock_set_back() {
   set_back_at_ = space_.clock().peek(0);
-  for (const Slot slot : space_.drop_early_stubs(clock_.wall_ms())) lost_state(slot);
+  drop_early_stubs();
+}
+
+void Engine::drop_early_stubs() {
+  const UnixMs wall = clock_.wall_ms();
+  const Version others = Version::at_ms(wall + options_.max_skew_ms);  // what they may hold as well
+  for (const Slot slot : space_.drop_early_stubs(wall, others)) lost_state(slot);
 }
 
 void Engine::stamp_again() {
@@ -281,7 +287,7 @@ void Engine::stamp_again() {
       space_.stamp_again(limit, above, time, [&](Slot slot, DbIndex db, std::string_view key) {
         keys.push_back({slot, {db, std::string(key)}});
       });
-  for (const Slot slot : space_.drop_early_stubs(wall)) lost_state(slot);
+  drop_early_stubs();
   if (keys.empty()) return;
   Slot told{slots_total};
   for (const auto& [slot, name] : keys) {

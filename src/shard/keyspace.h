@@ -146,9 +146,9 @@ class KeySpace {
   Restamp stamp_again(Version limit, Version above, const Restamp::Time& time,
                       const StampedAgain& told);
 
-  // A clock that was ahead made stubs of records that live on elsewhere: those are dropped, and
-  // their slots, now partial, told.
-  std::vector<Slot> drop_early_stubs(UnixMs wall);
+  // A clock that was ahead made stubs of records that live on elsewhere: those that hold nothing
+  // above `upto` are dropped, and their slots, now partial, told.
+  std::vector<Slot> drop_early_stubs(UnixMs wall, Version upto);
 
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }

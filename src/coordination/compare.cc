@@ -153,11 +153,14 @@ void Engine::lost_state(Slot slot) {
 
 void Engine::on_confirm(NodeIndex from, const Confirm& m) {
   WaitingAck ack{.peer = from, .shard = m.from_shard, .confirm_id = m.id};
+  // Of a clock that is ahead: what is stamped from now on may lie below it.
+  const bool too_late = m.upto.ms() > clock_.wall_ms();
   for (const std::uint16_t s : m.slots) {
     const Slot slot{s};
     if (s >= slots_total || !space_.owns(slot) || !holds(slot) || replica_index(slot, from) < 0)
       continue;
-    if (!state(slot).known || disk_failing_ || space_.agreement(slot).low <= m.upto) {
+    if (!state(slot).known || disk_failing_ || too_late ||
+        space_.agreement(slot).low <= m.upto) {
       GYRE_PROBE(void_round);
       continue;
     }

@@ -17,12 +17,18 @@ Restamp KeySpace::stamp_again(Version limit, Version above, const Restamp::Time&
   Version agreed{};
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
-    if (slot_newest(slot) <= limit) {
-      again.collect(slot_newest(slot));
+    Agreement& a = agreements_[i];
+    if (a.confirmed > limit) {  // of a round that never ended
+      a.confirmed = a.repaired;
+      write_agreement(slot);
+    }
+    const Version newest = slot_newest(slot);
+    if (newest <= limit) {
+      again.collect(newest);
       continue;
     }
     slots.push_back(slot);
-    agreed = std::max({agreed, agreement(slot).confirmed, agreement(slot).repaired});
+    agreed = std::max(agreed, a.confirmed);
     for_each_record(slot, [&](DbIndex db, Node* n) {
       record_effect(*n, db, {}, effect);
       again.collect(effect);

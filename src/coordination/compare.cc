@@ -159,8 +159,7 @@ void Engine::on_confirm(NodeIndex from, const Confirm& m) {
     const Slot slot{s};
     if (s >= slots_total || !space_.owns(slot) || !holds(slot) || replica_index(slot, from) < 0)
       continue;
-    if (!state(slot).known || disk_failing_ || too_late ||
-        space_.agreement(slot).low <= m.upto) {
+    if (!state(slot).known || disk_failing_ || too_late || space_.agreement(slot).low <= m.upto) {
       GYRE_PROBE(void_round);
       continue;
     }

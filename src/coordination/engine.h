@@ -387,6 +387,7 @@ class Engine final : private SyncHost {
   void on_effects(NodeIndex from, const Effects& m);
   void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
              WaitingAck& ack);
+  bool holds_far_ahead(const Effect& effect, Slot slot) const;
   bool fills_stub(const Effect& effect, Slot slot) const;
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
   Newer::Base base_at(const Effect& effect, const ApplyResult& r) const;
@@ -606,7 +607,8 @@ class Engine final : private SyncHost {
   std::uint64_t stubs_counted_ = 0;
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::int64_t stamped_ahead_ms_ = 0;
-  Version set_back_at_{};  // zero: not since the start
+  std::int64_t others_ahead_ms_ = 0;  // the highest clock of those that are up, less this one
+  Version set_back_at_{};             // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk

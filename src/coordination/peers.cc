@@ -164,6 +164,10 @@ void Engine::peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_m
   const std::int64_t offset = header.wall_ms - (sent_ms ? (sent_ms + now) / 2 : now);
   p.view.offset_ms = (p.view.offset_ms * 7 + offset) / 8;
   if (std::abs(offset - p.view.offset_ms) > 1000) p.view.offset_ms = offset;
+  others_ahead_ms_ = p.view.offset_ms;
+  for (const Peer& other : peers_) {
+    if (other.view.up) others_ahead_ms_ = std::max(others_ahead_ms_, other.view.offset_ms);
+  }
 }
 
 void Engine::take_outbox(NodeIndex peer, std::string& to) {

@@ -319,6 +319,17 @@ bool Engine::too_far_ahead(const Effect& effect) {
   return true;
 }
 
+// The record holds what will be stamped again (Vitals::stamps_ahead): merged now, what came later
+// in truth would fall to it for good.
+bool Engine::holds_far_ahead(const Effect& effect, Slot slot) const {
+  constexpr std::int64_t start_ahead_ms = 1000;
+  const UnixMs limit =
+      clock_.wall_ms() + others_ahead_ms_ + 2 * options_.max_skew_ms + start_ahead_ms;
+  if (space_.clock().peek(0).ms() <= limit) return false;
+  const Node* n = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
+  return n && record_newest(*n).ms() > limit;
+}
+
 // A whole record for a stub: what the stub has dropped may lie below T.
 bool Engine::fills_stub(const Effect& effect, Slot slot) const {
   if (!effect.whole) return false;
@@ -363,6 +374,10 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
       !valid_effect(effect))
     return false;
   if (too_far_ahead(effect)) return false;
+  if (holds_far_ahead(effect, slot)) {
+    metrics_.skew_refused.add();
+    return false;
+  }
   if (effect.expired && effect.expiry.at_ms > clock_.wall_ms()) {
     // Its clock is far ahead of this one; here the record may still live.
     metrics_.skew_refused.add();

@@ -157,6 +157,7 @@ class KeySpace {
   StoreBatch& rows() { return rows_; }
   Slabs& slabs() { return slabs_; }
   HybridClock& clock() { return clock_; }
+  const HybridClock& clock() const { return clock_; }
   std::size_t memory_used() const { return slabs_.used(); }
 
   // Called with every version merged, so that the clock's stamps lie above them.

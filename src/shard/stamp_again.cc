@@ -53,7 +53,8 @@ std::vector<Slot> KeySpace::drop_early_stubs(UnixMs wall, Version upto) {
     const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
     std::vector<std::pair<DbIndex, std::string>> keys;
     for_each_record(slot, [&](DbIndex db, Node* n) {
-      if (record_stub(*n) && n->expiry().at_ms > wall && record_newest(*n) <= upto) keys.emplace_back(db, n->key());
+      if (record_stub(*n) && n->expiry().at_ms > wall && record_newest(*n) <= upto)
+        keys.emplace_back(db, n->key());
     });
     for (const auto& [db, key] : keys) {
       const std::uint64_t hash = key_hash(key);

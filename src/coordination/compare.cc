@@ -153,8 +153,9 @@ void Engine::lost_state(Slot slot) {
 
 void Engine::on_confirm(NodeIndex from, const Confirm& m) {
   WaitingAck ack{.peer = from, .shard = m.from_shard, .confirm_id = m.id};
-  // Of a clock that is ahead: what is stamped from now on may lie below it.
-  const bool too_late = m.upto.ms() > clock_.wall_ms();
+  // Of a clock that is ahead: what is stamped from now on may lie below it. And so may what this
+  // node is to stamp again.
+  const bool too_late = m.upto.ms() > clock_.wall_ms() || stamps_ahead();
   for (const std::uint16_t s : m.slots) {
     const Slot slot{s};
     if (s >= slots_total || !space_.owns(slot) || !holds(slot) || replica_index(slot, from) < 0)

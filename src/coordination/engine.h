@@ -387,6 +387,9 @@ class Engine final : private SyncHost {
   void on_effects(NodeIndex from, const Effects& m);
   void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
              WaitingAck& ack);
+  UnixMs others_accept_ms() const;
+  // What this node stamped last all others refuse.
+  bool stamps_ahead() const { return space_.clock().peek(0).ms() > others_accept_ms(); }
   bool holds_far_ahead(const Effect& effect, Slot slot) const;
   bool fills_stub(const Effect& effect, Slot slot) const;
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
@@ -457,6 +460,7 @@ class Engine final : private SyncHost {
       int left = 0;       // answers still out
       bool bad = false;   // one of them was 'unknown', or the link broke
       bool lost = false;  // the link broke
+      bool refused = false;  // an answer that was not merged
       bool repairing = false;
     };
     std::vector<Asked> asked;

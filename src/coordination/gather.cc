@@ -107,7 +107,7 @@ void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
         merge_from_peer(effect, r)) {
       g.differ.push_back({from, effect.db, std::string(effect.key)});
     } else {
-      asked->bad = true;  // stamps too far in the future: what it knows is not known here
+      asked->bad = asked->refused = true;  // by the clocks: what it knows is not known here
     }
   }
   gather_step(m.id);
@@ -225,7 +225,7 @@ void Engine::confirm_read(Gather&& g, std::string&& reply) {
     if (a.repairing)
       c.out.push_back(a.peer);
     else
-      c.holders += !a.lost && a.left == 0;
+      c.holders += !a.lost && !a.refused && a.left == 0;
   }
   confirms_.emplace(id, std::move(c));
   confirm_step(id);

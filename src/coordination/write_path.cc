@@ -322,12 +322,14 @@ bool Engine::too_far_ahead(const Effect& effect) {
 // The record holds what will be stamped again (Vitals::stamps_ahead): merged now, what came later
 // in truth would fall to it for good.
 bool Engine::holds_far_ahead(const Effect& effect, Slot slot) const {
-  constexpr std::int64_t start_ahead_ms = 1000;
-  const UnixMs limit =
-      clock_.wall_ms() + others_ahead_ms_ + 2 * options_.max_skew_ms + start_ahead_ms;
-  if (space_.clock().peek(0).ms() <= limit) return false;
+  if (!stamps_ahead()) return false;
   const Node* n = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
-  return n && record_newest(*n).ms() > limit;
+  return n && record_newest(*n).ms() > others_accept_ms();
+}
+
+UnixMs Engine::others_accept_ms() const {
+  constexpr std::int64_t start_ahead_ms = 1000;  // as in Vitals::stamps_ahead
+  return clock_.wall_ms() + others_ahead_ms_ + 2 * options_.max_skew_ms + start_ahead_ms;
 }
 
 // A whole record for a stub: what the stub has dropped may lie below T.

@@ -457,9 +457,9 @@ class Engine final : private SyncHost {
     int need = 1, have = 0;
     struct Asked {
       NodeIndex peer{};
-      int left = 0;       // answers still out
-      bool bad = false;   // one of them was 'unknown', or the link broke
-      bool lost = false;  // the link broke
+      int left = 0;          // answers still out
+      bool bad = false;      // one of them was 'unknown', or the link broke
+      bool lost = false;     // the link broke
       bool refused = false;  // an answer that was not merged
       bool repairing = false;
     };

@@ -51,7 +51,6 @@ TEST_CASE("hollow: a write that finds a stub is acknowledged once the record is 
     }
     ring.run(1 * second);
     REQUIRE(record_stub(*ring.record(early, "k")));
-    ring.nodes[early]->clock().offset_ms = 0;
     ring.cut_off(away, true);
     ring.run(1 * second);
     const std::uint64_t before = ring.asked();
@@ -59,5 +58,28 @@ TEST_CASE("hollow: a write that finds a stub is acknowledged once the record is 
     CHECK(ring.ask(acts, {"PERSIST", "k"}) == ":1\r\n");
     CHECK(ring.asked() == before + 1);
     CHECK(ring.nodes[early]->read({0}, {"HGET", "k", "g"}) == "$1\r\n2\r\n");
+  }
+}
+
+TEST_CASE("hollow: a stub of a clock that was ahead is dropped when the clock is set back") {
+  ThreeNodes ring(1);
+  const std::size_t acts = ring.acting("k"), early = (acts + 1) % 3;
+  REQUIRE(ring.ask(acts, {"HSET", "k", "f", "1", "g", "2"}) == ":2\r\n");
+  REQUIRE(ring.ask(acts, {"PEXPIRE", "k", "60000"}) == ":1\r\n");
+  // It starts ahead, and nobody can tell it.
+  ring.nodes[early]->kill(false);
+  ring.nodes[early]->clock().jumped_ms = 120'000;
+  ring.cut_off(early, true);
+  ring.nodes[early]->start();
+  ring.run(7 * second);
+  REQUIRE(record_stub(*ring.record(early, "k")));
+  ring.cut_off(early, false);
+  ring.nodes[early]->clock().jumped_ms = 0;
+  ring.run(8 * second);
+  for (const auto& node : ring.nodes) {
+    CHECK(node->waiting() == "");
+    CHECK(node->read({0}, {"HGET", "k", "g"}) == "$1\r\n2\r\n");
+    CHECK(node->worker(0).space().slot_digest(key_slot("k")) ==
+          ring.nodes[acts]->worker(0).space().slot_digest(key_slot("k")));
   }
 }

@@ -94,6 +94,7 @@ void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
 
 void Shadow::acked(NodeIndex, Slot slot, const Effect& effect, int need) {
   if (need < need_at_least || effect.slot_floor) return;
+  if (effect.expiry.at_ms != 0) under_[{std::string(effect.key), effect.version}] = effect.expiry;
   if (!far_ahead(slot, effect, true)) merge(acked_, slot, effect);
 }
 
@@ -163,6 +164,12 @@ void Shadow::judge_record(const Node* there, const Node* made_node, const Node* 
       const bool removed =
           above != made.parts.end() && above->second.tombstone && above->second.version > v;
       if (removed || made.covers(id, v)) continue;
+      // Written to a key with a time to live, which a write of another type has hidden since (its
+      // floor kills the register).
+      const auto under = under_.find({key, v});
+      if (under != under_.end() && under->second.at_ms <= now &&
+          under->second.version >= made.expiry.version)
+        continue;
       bad("the acknowledged " + (id.first.empty() ? std::string("value") : "element " + id.first) +
           " of version " + text(v) + " is missing");
     }

@@ -62,7 +62,8 @@ class Shadow final : public EffectWatch {
   World& world_;
   KeySpace made_, acked_;
   std::vector<Ahead> ahead_;
-  std::map<std::string, std::vector<Written>> written_;  // registers, by key
+  std::map<std::pair<std::string, Version>, Expiry> under_;  // acknowledged under an expiry
+  std::map<std::string, std::vector<Written>> written_;      // registers, by key
   std::map<std::string, std::vector<Seen>> seen_;
 };
 

@@ -9,5 +9,6 @@ namespace gyre {
 
 std::span<const CommandSpec> expire_commands();
 std::span<const CommandSpec> object_commands();
+std::span<const CommandSpec> sort_commands();
 
 }  // namespace gyre

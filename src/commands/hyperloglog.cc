@@ -5,6 +5,7 @@
 
 #include "types/hyperloglog.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -37,9 +38,19 @@ void store(CommandContext& ctx, const KeyRef& key, std::string_view value) {
   w.commit();
 }
 
+// Whether nothing that PFADD names is new, found out without a copy of the value.
+bool all_counted(CommandContext& ctx, const KeyRef& key) {
+  if (!key.exists() || key.cell().has_sums) return false;
+  const std::string_view value = key.cell().stored;
+  return !hll::is_sparse(value) &&
+         std::all_of(ctx.args.begin() + 2, ctx.args.end(),
+                     [&](std::string_view element) { return hll::dense_has(value, element); });
+}
+
 void pfadd(CommandContext& ctx) {
   const auto key = hll_key(ctx, 1);
   if (!key) return;
+  if (!stamps_all(ctx, *key) && all_counted(ctx, *key)) return ctx.reply.integer(0);
   std::string value = value_of(*key);
   bool changed = !key->exists();
   for (std::size_t i = 2; i < ctx.argc(); ++i) {

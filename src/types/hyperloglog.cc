@@ -19,6 +19,18 @@ std::uint8_t byte_at(std::string_view bytes, std::size_t i) {
   return static_cast<std::uint8_t>(bytes[i]);
 }
 
+// The register that an element belongs to, and what it must hold at least.
+struct Place {
+  std::size_t index;
+  std::uint8_t count;
+};
+Place place_of(std::string_view element) {
+  const std::uint64_t hash = hash_element(element);
+  // A bit behind the last one, so that a hash of zeros has an end as well.
+  const std::uint64_t rest = hash >> index_bits | std::uint64_t{1} << (rank_max - 1);
+  return {hash & (registers_total - 1), static_cast<std::uint8_t>(std::countr_zero(rest) + 1)};
+}
+
 // ---- dense registers
 
 std::uint8_t dense_get(std::string_view value, std::size_t index) {
@@ -188,11 +200,13 @@ std::uint64_t hash_element(std::string_view element) {
 }
 
 Outcome add(std::string& value, std::string_view element, std::size_t sparse_max) {
-  const std::uint64_t hash = hash_element(element);
-  // A bit behind the last one, so that a hash of zeros has an end as well.
-  const std::uint64_t rest = hash >> index_bits | std::uint64_t{1} << (rank_max - 1);
-  return raise(value, hash & (registers_total - 1),
-               static_cast<std::uint8_t>(std::countr_zero(rest) + 1), sparse_max);
+  const Place place = place_of(element);
+  return raise(value, place.index, place.count, sparse_max);
+}
+
+bool dense_has(std::string_view value, std::string_view element) {
+  const Place place = place_of(element);
+  return dense_get(value, place.index) >= place.count;
 }
 
 Outcome raise(std::string& value, std::size_t index, std::uint8_t count, std::size_t sparse_max) {

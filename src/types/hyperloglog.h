@@ -46,6 +46,8 @@ inline bool is_sparse(std::string_view value) {
 // The functions below take what is recognised.
 
 std::string empty();
+// Whether a dense value would stay as it is: what most additions find.
+bool dense_has(std::string_view value, std::string_view element);
 // Counts an element in. Past `sparse_max` bytes a sparse value becomes dense.
 Outcome add(std::string& value, std::string_view element, std::size_t sparse_max);
 // Raises one register to `count`, which is 1 to 51.

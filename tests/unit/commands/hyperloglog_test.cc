@@ -30,6 +30,9 @@ TEST_CASE("hyperloglog: counting") {
     CHECK(node("PFDEBUG DECODE h") == "-ERR HLL encoding is not sparse");
     CHECK(node("PFCOUNT h") == ":3");
     CHECK(node("STRLEN h") == ":12304");
+    CHECK(node("PFADD h a") == ":0");
+    CHECK(node.wrote == ring);
+    CHECK(node("PFADD h a e") == ":1");
     CHECK(node("PFSELFTEST") == "+OK");
   }
 }

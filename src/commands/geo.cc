@@ -89,6 +89,7 @@ void geoadd(CommandContext& ctx) {
   const std::size_t rest = ctx.argc() - from;
   if (rest == 0 || rest % 3 != 0 || (how.nx && how.xx)) return ctx.reply.error(Errc::syntax);
   std::vector<Scored> elements;
+  elements.reserve(rest / 3);
   for (std::size_t i = from; i < ctx.argc(); i += 3) {
     const auto place = point_args(ctx, i);
     if (!place) return;
@@ -153,6 +154,7 @@ struct Search {
   geo::Shape shape{};
   double unit = 1;
   bool has_center = false, has_shape = false;
+  bool from_member = false, from_point = false;
   bool with_distance = false, with_hash = false, with_point = false;
   Order order = Order::none;
   bool any = false;
@@ -220,41 +222,51 @@ bool plain_word(CommandContext& ctx, std::size_t i, Search& s) {
   return false;
 }
 
+// The words that say where GEOSEARCH looks; moves `i` behind what it took. Nothing: it is none of
+// them; false: an error was answered.
+std::optional<bool> place_words(CommandContext& ctx, std::size_t& i, Search& s) {
+  const std::size_t at = i, more = ctx.argc() - i - 1;
+  if (arg_is(ctx, at, "frommember") && more >= 1 && !s.from_point) {
+    i += 2;
+    s.from_member = true;
+    return center_at(ctx, ctx.arg(at + 1), s);
+  }
+  if (arg_is(ctx, at, "fromlonlat") && more >= 2 && !s.from_member) {
+    i += 3;
+    s.from_point = s.has_center = true;
+    const auto place = point_args(ctx, at + 1);
+    if (place) s.shape.center = *place;
+    return place.has_value();
+  }
+  if (arg_is(ctx, at, "byradius") && more >= 2 && !(s.has_shape && s.shape.box)) {
+    i += 3;
+    return radius_args(ctx, at + 1, s);
+  }
+  if (arg_is(ctx, at, "bybox") && more >= 3 && (!s.has_shape || s.shape.box)) {
+    i += 4;
+    return box_args(ctx, at + 1, s);
+  }
+  return std::nullopt;
+}
+
 // Reads the words from `i` on; false when an error was answered.
 bool parse_words(CommandContext& ctx, std::size_t i, Search& s) {
-  bool from_member = false, from_point = false;
   while (i < ctx.argc()) {
-    const std::size_t more = ctx.argc() - i - 1;
+    const bool more = i + 1 < ctx.argc();
     if (plain_word(ctx, i, s)) {
       ++i;
-    } else if (arg_is(ctx, i, "count") && more >= 1) {
+    } else if (arg_is(ctx, i, "count") && more) {
       if (!count_arg(ctx, i + 1, s)) return false;
       i += 2;
-    } else if (s.kind == Kind::radius && more >= 1 &&
+    } else if (s.kind == Kind::radius && more &&
                (arg_is(ctx, i, "store") || arg_is(ctx, i, "storedist"))) {
-      s.store_at = i + 1;
       s.store_distance = arg_is(ctx, i, "storedist");
+      s.store_at = i + 1;
       i += 2;
-    } else if (s.searches() && arg_is(ctx, i, "frommember") && more >= 1 && !from_point) {
-      from_member = true;
-      if (!center_at(ctx, ctx.arg(i + 1), s)) return false;
-      i += 2;
-    } else if (s.searches() && arg_is(ctx, i, "fromlonlat") && more >= 2 && !from_member) {
-      from_point = s.has_center = true;
-      const auto place = point_args(ctx, i + 1);
-      if (!place) return false;
-      s.shape.center = *place;
-      i += 3;
-    } else if (s.searches() && arg_is(ctx, i, "byradius") && more >= 2 &&
-               !(s.has_shape && s.shape.box)) {
-      if (!radius_args(ctx, i + 1, s)) return false;
-      i += 3;
-    } else if (s.searches() && arg_is(ctx, i, "bybox") && more >= 3 &&
-               (!s.has_shape || s.shape.box)) {
-      if (!box_args(ctx, i + 1, s)) return false;
-      i += 4;
     } else {
-      return ctx.reply.error(Errc::syntax), false;
+      const auto read = s.searches() ? place_words(ctx, i, s) : std::nullopt;
+      if (!read) ctx.reply.error(Errc::syntax);
+      if (!read.value_or(false)) return false;
     }
   }
   return true;
@@ -324,6 +336,7 @@ void reply_places(CommandContext& ctx, const Search& s, const std::vector<Found>
 void store_places(CommandContext& ctx, const Search& s, const std::vector<Found>& found,
                   bool own_source) {
   std::vector<Scored> elements;
+  elements.reserve(found.size());
   for (const Found& f : found)
     elements.push_back({f.member, s.store_distance ? f.distance / s.unit : f.score});
   zset::store(ctx, ctx.find(ctx.arg(s.store_at)), elements, own_source);

@@ -49,35 +49,49 @@ bool may_wander(CommandContext& ctx, std::string_view pattern, const char* error
   return false;
 }
 
+bool order_word(CommandContext& ctx, std::size_t i, Sorting& s) {
+  if (arg_is(ctx, i, "asc")) return s.descending = false, true;
+  if (arg_is(ctx, i, "desc")) return s.descending = true;
+  if (arg_is(ctx, i, "alpha")) return s.alpha = true;
+  return false;
+}
+
+bool limit_args(CommandContext& ctx, std::size_t i, Sorting& s) {
+  const auto offset = int_arg(ctx, i);
+  const auto count = offset ? int_arg(ctx, i + 1) : std::nullopt;
+  if (!count) return false;
+  s.offset = *offset;
+  s.count = *count;
+  return true;
+}
+
+bool by_arg(CommandContext& ctx, std::size_t i, Sorting& s) {
+  s.by = ctx.arg(i);
+  s.by_pattern = true;
+  // Once a constant was given, a later pattern does not bring the sorting back.
+  if (!names_keys(s.by)) s.sorts = false;
+  return may_wander(ctx, s.by, "BY option of SORT denied in cluster mode.");
+}
+
+bool get_arg(CommandContext& ctx, std::size_t i, Sorting& s) {
+  s.get.push_back(ctx.arg(i));
+  return may_wander(ctx, s.get.back(), "GET option of SORT denied in cluster mode.");
+}
+
 // Reads the words; false when an error was answered.
 bool parse_words(CommandContext& ctx, bool stores, Sorting& s) {
   for (std::size_t i = 2; i < ctx.argc(); ++i) {
     const std::size_t more = ctx.argc() - i - 1;
-    if (arg_is(ctx, i, "asc")) {
-      s.descending = false;
-    } else if (arg_is(ctx, i, "desc")) {
-      s.descending = true;
-    } else if (arg_is(ctx, i, "alpha")) {
-      s.alpha = true;
-    } else if (arg_is(ctx, i, "limit") && more >= 2) {
-      const auto offset = int_arg(ctx, i + 1);
-      const auto count = offset ? int_arg(ctx, i + 2) : std::nullopt;
-      if (!count) return false;
-      s.offset = *offset;
-      s.count = *count;
+    if (order_word(ctx, i, s)) continue;
+    if (arg_is(ctx, i, "limit") && more >= 2) {
+      if (!limit_args(ctx, i + 1, s)) return false;
       i += 2;
     } else if (stores && arg_is(ctx, i, "store") && more >= 1) {
       s.store_at = ++i;
     } else if (arg_is(ctx, i, "by") && more >= 1) {
-      s.by = ctx.arg(++i);
-      s.by_pattern = true;
-      // Once a constant was given, a later pattern does not bring the sorting back.
-      if (!names_keys(s.by)) s.sorts = false;
-      if (!may_wander(ctx, s.by, "BY option of SORT denied in cluster mode.")) return false;
+      if (!by_arg(ctx, ++i, s)) return false;
     } else if (arg_is(ctx, i, "get") && more >= 1) {
-      s.get.push_back(ctx.arg(++i));
-      if (!may_wander(ctx, s.get.back(), "GET option of SORT denied in cluster mode."))
-        return false;
+      if (!get_arg(ctx, ++i, s)) return false;
     } else {
       return ctx.reply.error(Errc::syntax), false;
     }

@@ -93,7 +93,10 @@ Area bounds_of(const Shape& s) {
 unsigned steps_for(double radius, double latitude) {
   if (radius == 0) return steps_max;
   int step = -1;
-  for (; radius < half_equator; radius *= 2) ++step;
+  while (radius < half_equator) {
+    radius *= 2;
+    ++step;
+  }
   if (std::fabs(latitude) > 66) --step;  // cells are narrow there
   if (std::fabs(latitude) > 80) --step;
   return static_cast<unsigned>(std::clamp(step, 1, static_cast<int>(steps_max)));

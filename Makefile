@@ -29,7 +29,7 @@ OPT_tsan := -O1 -fsanitize=thread
 OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CXXFLAGS += $(OPT_$(KIND))
 LDFLAGS += $(filter -fsanitize=%,$(OPT_$(KIND)))
-LIBS := -luv -lhiredis -lrocksdb -lxxhash -lcrypto -lpthread
+LIBS := -luv -lhiredis -lrocksdb -lxxhash -llzf -lcrypto -lpthread
 ifneq ($(filter release clang,$(KIND)),)
 LIBS += -ljemalloc
 endif

@@ -60,15 +60,6 @@ void getbit(CommandContext& ctx) {
   ctx.reply.integer(on ? 1 : 0);
 }
 
-// The bytes of a string, or nothing; a counter's text is kept in `scratch`.
-std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
-  if (!key.exists()) return {};
-  const Cell cell = key.cell();
-  if (!cell.has_sums) return cell.stored;
-  scratch = cell_text(cell);
-  return scratch;
-}
-
 std::uint64_t count_bytes(std::string_view bytes) {
   std::uint64_t n = 0, word = 0;
   while (bytes.size() >= sizeof word) {

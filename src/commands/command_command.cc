@@ -71,12 +71,12 @@ constexpr auto key_uses = std::to_array<KeyUse>({
     {"RW access delete", "OW update", "RENAME"},
     {"RW access delete", "OW insert", "RENAMENX"},
     {"RW access delete", "RW insert", "SMOVE LMOVE RPOPLPUSH BLMOVE BRPOPLPUSH"},
-    {"RO access", "OW update", "COPY"},
+    {"RO access", "OW update", "COPY SORT GEORADIUS GEORADIUSBYMEMBER"},
     {"OW update", "RO access",
      "SUNIONSTORE SDIFFSTORE ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZRANGESTORE BITOP GEOSEARCHSTORE"},
     {"RW update", "RO access", "SINTERSTORE"},
     {"RW access insert", "RO access", "PFMERGE"},
-    {"RW access", {}, "PFCOUNT"},
+    {"RW access", {}, "PFCOUNT PFDEBUG"},
 });
 
 KeyUse key_use(const CommandSpec& spec) {

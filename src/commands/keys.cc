@@ -228,7 +228,8 @@ constexpr auto rows = std::to_array<CommandSpec>({
 std::vector<CommandSpec> joined() {
   std::vector<CommandSpec> all;
   for (const std::span<const CommandSpec> part :
-       {std::span<const CommandSpec>(rows), expire_commands(), object_commands()}) {
+       {std::span<const CommandSpec>(rows), expire_commands(), object_commands(), sort_commands(),
+        dump_commands()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

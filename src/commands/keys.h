@@ -9,5 +9,7 @@ namespace gyre {
 
 std::span<const CommandSpec> expire_commands();
 std::span<const CommandSpec> object_commands();
+std::span<const CommandSpec> sort_commands();
+std::span<const CommandSpec> dump_commands();
 
 }  // namespace gyre

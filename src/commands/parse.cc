@@ -23,6 +23,14 @@ std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type)
   return std::nullopt;
 }
 
+std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
+  if (!key.exists()) return {};
+  const Cell cell = key.cell();
+  if (!cell.has_sums) return cell.stored;
+  scratch = cell_text(cell);
+  return scratch;
+}
+
 std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, TimeUnit unit,
                                   bool positive, std::string_view command) {
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/numbers.h"
@@ -21,6 +22,9 @@ inline bool arg_is(CommandContext& ctx, std::size_t i, std::string_view word) {
 
 // Looks a key up and checks its type; answers WRONGTYPE and nothing when it is another.
 std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type);
+
+// The bytes of a string, none when the key is absent; `scratch` holds a counter's text.
+std::string_view bytes_of(const KeyRef& key, std::string& scratch);
 
 // EX/PX/EXAT/PXAT and the EXPIRE family: a time from now or absolute, seconds or milliseconds, as
 // absolute ms. Answers Redis' error ("invalid expire time in 'set' command") for what overflows or,

@@ -15,17 +15,9 @@ namespace {
 
 // ---- reading
 
-// The value as bytes; `scratch` holds it when it is computed from sums.
-std::string_view string_value(const KeyRef& key, std::string& scratch) {
-  const Cell cell = key.cell();
-  if (!cell.has_sums) return cell.stored;
-  scratch = cell_text(cell);
-  return scratch;
-}
-
 void reply_value(CommandContext& ctx, const KeyRef& key) {
   std::string scratch;
-  key.exists() ? ctx.reply.bulk(string_value(key, scratch)) : ctx.reply.null();
+  key.exists() ? ctx.reply.bulk(bytes_of(key, scratch)) : ctx.reply.null();
 }
 
 void get(CommandContext& ctx) {
@@ -38,8 +30,7 @@ void strlen_(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   std::string scratch;
-  ctx.reply.integer(key->exists() ? static_cast<std::int64_t>(string_value(*key, scratch).size())
-                                  : 0);
+  ctx.reply.integer(key->exists() ? static_cast<std::int64_t>(bytes_of(*key, scratch).size()) : 0);
 }
 
 void mget(CommandContext& ctx) {
@@ -216,7 +207,7 @@ void append(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   std::string scratch;
-  std::string value(key->exists() ? string_value(*key, scratch) : std::string_view());
+  std::string value(key->exists() ? bytes_of(*key, scratch) : std::string_view());
   if (too_long(ctx, value.size() + ctx.arg(2).size())) return;
   value.append(ctx.arg(2));
   store_value(ctx, *key, value, 0, true);
@@ -230,7 +221,7 @@ void setrange(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   std::string scratch;
-  std::string value(key->exists() ? string_value(*key, scratch) : std::string_view());
+  std::string value(key->exists() ? bytes_of(*key, scratch) : std::string_view());
   const std::string_view part = ctx.arg(3);
   if (part.empty()) return ctx.reply.integer(static_cast<std::int64_t>(value.size()));
   const auto at = static_cast<std::size_t>(*offset);
@@ -252,7 +243,7 @@ void getrange(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   std::string scratch;
-  const std::string_view value = key->exists() ? string_value(*key, scratch) : std::string_view();
+  const std::string_view value = key->exists() ? bytes_of(*key, scratch) : std::string_view();
   const auto size = static_cast<std::int64_t>(value.size());
   std::int64_t first = *from, last = *to;
   if (first < 0 && last < 0 && first > last) return ctx.reply.bulk("");
@@ -408,7 +399,7 @@ void lcs(CommandContext& ctx) {
     const KeyRef key = ctx.find(ctx.arg(i + 1));
     if (!key.is(TypeId::string))
       return ctx.reply.error("The specified keys must contain string values");
-    if (key.exists()) value[i] = string_value(key, scratch[i]);
+    if (key.exists()) value[i] = bytes_of(key, scratch[i]);
   }
   if (!parse_lcs(ctx, how)) return;
   if ((value[0].size() + 1) * (value[1].size() + 1) > (std::size_t{512} << 20) / 4) {

@@ -28,6 +28,8 @@ std::span<const CommandSpec> zset_commands();
 std::span<const CommandSpec> list_commands();
 std::span<const CommandSpec> bitmap_commands();
 std::span<const CommandSpec> bitfield_commands();
+std::span<const CommandSpec> hyperloglog_commands();
+std::span<const CommandSpec> geo_commands();
 std::span<const CommandSpec> session_commands();
 std::span<const CommandSpec> internal_commands();
 

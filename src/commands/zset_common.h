@@ -43,6 +43,13 @@ inline void reply_element(CommandContext& ctx, std::string_view member, double s
   if (emit != Emit::members) ctx.reply.real(score);
 }
 
+// The words of ZADD and GEOADD before the scores.
+struct AddOptions {
+  bool nx = false, xx = false, gt = false, lt = false, ch = false, incr = false;
+};
+// Adds or updates members of the sorted set at argument 1, and answers how many.
+void add_scores(CommandContext& ctx, const AddOptions& how, const std::vector<Scored>& elements);
+
 // Makes `to` a sorted set of these elements and nothing else, or removes it when there are none.
 // `copy`: the members may lie in the record of `to`.
 void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy);

@@ -13,6 +13,15 @@
 
 namespace gyre {
 namespace zset {
+namespace {
+
+// Whether the options let a score be written over `now` (nothing: the member is absent).
+bool may_write(const AddOptions& how, std::optional<double> now, double score) {
+  if (!now) return !how.xx;
+  return !(how.nx || (how.gt && score <= *now) || (how.lt && score >= *now));
+}
+
+}  // namespace
 
 void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy) {
   if (elements.empty() && !to.exists() && !on_ring(ctx, to)) return;
@@ -38,6 +47,39 @@ void remove(CommandContext& ctx, const KeyRef& key, const std::vector<Scored>& e
   w.commit();
 }
 
+void add_scores(CommandContext& ctx, const AddOptions& how, const std::vector<Scored>& elements) {
+  const auto key = typed_key(ctx, 1, TypeId::zset);
+  if (!key) return;
+  const ZsetCollection* z = of(*key);
+  const bool ring = on_ring(ctx, *key);
+  std::int64_t added = 0, updated = 0;
+  Write w(ctx, *key, TypeId::zset);
+  std::vector<ScoreBytes> payloads(elements.size());
+  // A member may come twice: the later score is the one that is written, decided upon the earlier.
+  std::unordered_map<std::string_view, std::size_t> named;
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    const auto& [member, score] = elements[i];
+    auto now = z ? z->score(member) : std::nullopt;
+    std::size_t slot = i;
+    const auto before = elements.size() > 1 ? named.find(member) : named.end();
+    if (before != named.end()) {
+      slot = before->second;
+      now = decode_score({payloads[slot].data(), 8});
+    }
+    if (!may_write(how, now, score)) continue;
+    const bool same = now && *now == score;
+    if (!now) ++added;
+    if (now && !same) ++updated;
+    if (same && !ring) continue;
+    payloads[slot] = encode_score(score);
+    if (slot != i) continue;
+    w.put(member, {payloads[i].data(), 8});
+    if (elements.size() > 1) named.emplace(member, i);
+  }
+  ctx.reply.integer(how.ch ? added + updated : added);
+  if (!w.empty()) w.commit();
+}
+
 }  // namespace zset
 
 namespace {
@@ -47,10 +89,6 @@ using namespace zset;
 constexpr const char* nan_error = "resulting score is not a number (NaN)";
 
 // ---- ZADD, ZINCRBY
-
-struct AddOptions {
-  bool nx = false, xx = false, gt = false, lt = false, ch = false, incr = false;
-};
 
 // Reads the words before the scores; the position of the first score, 0 when an error was answered.
 std::size_t parse_add(CommandContext& ctx, AddOptions& how) {
@@ -84,12 +122,6 @@ std::size_t parse_add(CommandContext& ctx, AddOptions& how) {
     return ctx.reply.error("INCR option supports a single increment-element pair"), 0;
   }
   return i;
-}
-
-// Whether the options let a score be written over `now` (nothing: the member is absent).
-bool may_write(const AddOptions& how, std::optional<double> now, double score) {
-  if (!now) return !how.xx;
-  return !(how.nx || (how.gt && score <= *now) || (how.lt && score >= *now));
 }
 
 // Adds to a score on a ring: this node's sum grows, or a new one is opened. As Write::add, but a
@@ -143,53 +175,19 @@ void add_increment(CommandContext& ctx, const AddOptions& how, double delta,
   ctx.reply.real(written ? written->score(member).value_or(total) : total);
 }
 
-void add_scores(CommandContext& ctx, const AddOptions& how, std::size_t from,
-                const std::vector<double>& scores) {
-  const auto key = typed_key(ctx, 1, TypeId::zset);
-  if (!key) return;
-  const ZsetCollection* z = of(*key);
-  const bool ring = on_ring(ctx, *key);
-  std::int64_t added = 0, updated = 0;
-  Write w(ctx, *key, TypeId::zset);
-  std::vector<ScoreBytes> payloads(scores.size());
-  // A member may come twice: the later score is the one that is written, decided upon the earlier.
-  std::unordered_map<std::string_view, std::size_t> named;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    const std::string_view member = ctx.arg(from + 2 * i + 1);
-    auto now = z ? z->score(member) : std::nullopt;
-    std::size_t slot = i;
-    const auto before = scores.size() > 1 ? named.find(member) : named.end();
-    if (before != named.end()) {
-      slot = before->second;
-      now = decode_score({payloads[slot].data(), 8});
-    }
-    if (!may_write(how, now, scores[i])) continue;
-    const bool same = now && *now == scores[i];
-    if (!now) ++added;
-    if (now && !same) ++updated;
-    if (same && !ring) continue;
-    payloads[slot] = encode_score(scores[i]);
-    if (slot != i) continue;
-    w.put(member, {payloads[i].data(), 8});
-    if (scores.size() > 1) named.emplace(member, i);
-  }
-  ctx.reply.integer(how.ch ? added + updated : added);
-  if (!w.empty()) w.commit();
-}
-
 void zadd(CommandContext& ctx) {
   AddOptions how;
   const std::size_t from = parse_add(ctx, how);
   if (from == 0) return;
-  std::vector<double> scores;
-  scores.reserve((ctx.argc() - from) / 2);
+  std::vector<Scored> elements;
+  elements.reserve((ctx.argc() - from) / 2);
   for (std::size_t i = from; i < ctx.argc(); i += 2) {
     const auto score = double_arg(ctx, i);
     if (!score) return;
-    scores.push_back(*score);
+    elements.push_back({ctx.arg(i + 1), *score});
   }
-  how.incr ? add_increment(ctx, how, scores[0], ctx.arg(from + 1))
-           : add_scores(ctx, how, from, scores);
+  how.incr ? add_increment(ctx, how, elements[0].score, elements[0].member)
+           : add_scores(ctx, how, elements);
 }
 
 void zincrby(CommandContext& ctx) {

@@ -6,6 +6,7 @@
 //   one slot                      its shard here runs it, or forwards it to who acts
 //   several, plain (MGET, DEL)    parts by slot, answers joined
 //   several, atomic, node alone   here, under a barrier when other threads own some
+//   unnamed ones (SORT BY), alone  here, under a barrier
 //   several, atomic, ring         CROSSSLOT
 
 #include <algorithm>
@@ -149,9 +150,11 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     reply.raw(moved_text(*this, slots.front()));
     return c.end(0);
   }
-  const bool walks = std::any_of(
-      t.commands.begin(), t.commands.end(),
-      [](const OwnedCommand& command) { return (command.spec().flags & flag::all_slots) != 0; });
+  const bool walks =
+      std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
+        const CommandSpec& spec = command.spec();
+        return (spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(command.args()));
+      });
   if (server_.alone() && (!one_shard || walks)) {
     // Several threads: all stand still while it runs here.
     const bool done = with_barrier([&] {
@@ -412,10 +415,12 @@ void Worker::route(Connection& c, const CommandSpec& spec, Args args, Slot slot,
     reply.raw(moved_text(*this, slot));
     return c.end(0);
   }
-  if (several) {
+  const bool wanders = spec.wanders && server_.alone() && spec.wanders(args);
+  if (several || wanders) {
     const ShardIndex first = server_.shard_of(slot);
-    const bool one_shard = std::all_of(slots.begin(), slots.end(),
-                                       [&](Slot s) { return server_.shard_of(s) == first; });
+    const bool one_shard = !wanders && std::all_of(slots.begin(), slots.end(), [&](Slot s) {
+      return server_.shard_of(s) == first;
+    });
     if (!server_.alone() || !one_shard) {
       if (spec.scatter != Scatter::none && !(server_.alone() && spec.scatter == Scatter::all_ok)) {
         c.end_dropped();

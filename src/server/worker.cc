@@ -31,6 +31,10 @@ KeySpace& Worker::Spaces::of(Slot slot) {
   return worker_.server_.worker(worker_.server_.shard_of(slot)).space();
 }
 
+bool Worker::Spaces::whole() const {
+  return worker_.server_.alone();
+}
+
 Worker::Worker(Server& server, ShardIndex shard)
     : server_(server),
       shard_(shard),

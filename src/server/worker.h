@@ -173,6 +173,7 @@ class Worker final : public EngineHost {
    public:
     explicit Spaces(Worker& w) : worker_(w) {}
     KeySpace& of(Slot slot) override;
+    bool whole() const override;
 
    private:
     Worker& worker_;

@@ -39,6 +39,7 @@ struct CommandOptions {
   std::size_t set_max_intset_entries = 512;
   std::size_t zset_max_listpack_entries = 128, zset_max_listpack_value = 64;
   std::int64_t list_max_listpack_size = -2;
+  std::size_t hll_sparse_max_bytes = 3000;
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
 };
 
@@ -48,6 +49,8 @@ class KeySpaces {
  public:
   virtual ~KeySpaces() = default;
   virtual KeySpace& of(Slot slot) = 0;
+  // Every key there is can be read here: the node is alone.
+  virtual bool whole() const { return false; }
 };
 
 // Told of every effect that a command makes, after it was merged: replication and WATCH hang here.
@@ -208,6 +211,9 @@ inline constexpr KeyRange no_keys{}, first_key{1, 1, 1}, all_keys{1, -1, 1}, two
 
 using KeyFinder = void (*)(Args args, std::vector<std::size_t>& positions);
 using CommandFunction = void (*)(CommandContext& ctx);
+// Whether the command will read keys that its arguments do not name (SORT BY and GET): it then runs
+// under a barrier, where KeySpaces::whole(), and is refused elsewhere.
+using Wanders = bool (*)(Args args);
 
 struct CommandSpec {
   std::string_view name;  // upper case; a subcommand's container has no function of its own
@@ -218,7 +224,8 @@ struct CommandSpec {
   std::string_view categories{};  // "@string @fast"; derived ones (@read, @write, ...) are added
   Scatter scatter = Scatter::none;
   KeyFinder find_keys = nullptr;  // for keys that a range cannot describe (numkeys)
-  std::string_view group{};       // COMMAND DOCS: "string", "hash", ...
+  Wanders wanders = nullptr;
+  std::string_view group{};  // COMMAND DOCS: "string", "hash", ...
   std::string_view since{};
   std::string_view summary{};
 };

@@ -31,7 +31,7 @@ CACHE = ROOT / ".cache" / "lint"
 LAYERS = [
     ["base"],
     ["record", "ring", "resp", "config", "metrics"],
-    ["types", "persist", "wire", "net"],
+    ["types", "persist", "wire", "net", "rdb"],
     ["shard"],
     ["membership", "hints", "sync", "coordination"],
     ["commands"],
@@ -66,6 +66,7 @@ FOREIGN = [
     (r"hiredis/.*", ["net/", "tools/"]),
     (r"rocksdb/.*", ["persist/"]),
     (r"xxhash\.h", ["base/hash.cc"]),
+    (r"liblzf/.*", ["rdb/"]),
     (r"jemalloc/.*", ["base/", "metrics/", "server/"]),
     (r"sys/socket\.h|netinet/.*|arpa/.*|netdb\.h|poll\.h|sys/epoll\.h", ["net/", "server/", "tools/"]),
     (r"thread|mutex|condition_variable|shared_mutex|pthread\.h", ["base/", "net/", "persist/", "server/", "tools/"]),

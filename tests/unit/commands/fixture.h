@@ -20,6 +20,7 @@ class Node1 : public KeySpaces {
       : space(KeySpaceOptions{.keep_tombstones = replicas, .clock_node = clock_node}) {}
 
   KeySpace& of(Slot) override { return space; }
+  bool whole() const override { return !space.options().keep_tombstones; }
 
   // Runs a command line split at spaces ("" and "\x.." are not understood; use run() for those).
   std::string operator()(const std::string& line, int protocol = 2) {

@@ -256,8 +256,17 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   Reply reply(out, job.protocol);
   if (flags & flag::write) {
     if (disk_failing_ && !job.begun) return reply.error(Errc::misconf), Ran::done;
-    const int need = job.levels.write.of(n_);
-    if (const int up = replicas_up(job.slot); up < need) {
+    const int need = job.levels.write.of(n_), up = replicas_up(job.slot);
+    // Not before that is put right (stamp_again): others would refuse it, and when it was written
+    // could not be told. The last live replica goes on.
+    if (up > 1 && stamps_ahead()) {
+      metrics_.no_quorum_replies.add();
+      if (job.begun) return reply.error(Errc::no_quorum), Ran::done;
+      reply.error(Error(Errc::no_quorum,
+                        "this node's stamps are ahead of all others'; nothing was written"));
+      return Ran::done;
+    }
+    if (up < need) {
       metrics_.no_quorum_replies.add();
       if (job.begun) return reply.error(Errc::no_quorum), Ran::done;
       reply.error(Error(Errc::no_quorum, "level " + job.levels.write.text() + " needs " +

@@ -275,7 +275,10 @@ void Engine::drop_early_stubs() {
 void Engine::stamp_again() {
   const auto done = [](const Turn& t) { return t.persisted || t.empty(); };
   if (!std::all_of(turns_.begin(), turns_.end(), done)) return;
-  const UnixMs later_than = std::exchange(stamp_again_ms_, 0), wall = clock_.wall_ms();
+  const UnixMs wall = clock_.wall_ms();
+  // Time has gone by since it was asked for.
+  const UnixMs later_than =
+      std::max(std::exchange(stamp_again_ms_, 0), wall + options_.max_skew_ms);
   for (Turn& t : turns_) give_up(t);
   drop_settled();
   const Version limit = Version::at_ms(later_than + 1).before(),

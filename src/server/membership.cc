@@ -151,6 +151,8 @@ UnixMs Membership::stamp_ms() {
 }
 
 void Membership::clock_set_back() {
+  // Else stamp_again() does so: the stored bound lies above whatever was stamped.
+  if (stamp_ms() <= vitals_.clock().wall_ms()) server_.set_clock_bound_back();
   tell_all([](Worker& to) { to.engine().clock_set_back(); });
 }
 

@@ -88,6 +88,7 @@ UnixMs SimHeart::stamp_ms() {
 }
 
 void SimHeart::clock_set_back() {
+  if (stamp_ms() <= vitals_.clock().wall_ms()) node_.bound_ = 0;
   node_.tell_all([](SimWorker& w) { w.engine().clock_set_back(); });
 }
 

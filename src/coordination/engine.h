@@ -10,7 +10,7 @@
 // Files: engine.cc (routing and execution), write_path.cc (turns, the replica's side), acks.cc
 // (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
 // reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
-// for stubs), walk.cc (commands over many slots).
+// for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.

@@ -29,7 +29,6 @@ class Restamp {
 
   void collect(const Effect& effect);
   void collect(Version v);
-  bool empty() const { return versions_.empty(); }
   // The highest version met that stays as it is.
   Version highest_kept() const { return highest_kept_; }
 
@@ -42,7 +41,7 @@ class Restamp {
   };
   // Once, after all was collected.
   void draw(HybridClock& clock, const Time& time);
-  // The lowest of the new ones.
+  // The lowest of the new ones; something was collected.
   Version lowest() const { return versions_.front().second; }
 
   // A version that was not collected (other replicas' states may hold it) goes just below the next

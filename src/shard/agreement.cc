@@ -188,15 +188,7 @@ std::size_t KeySpace::start_over(Slot slot, Version upto) {
   // Rebuilds each record from what lies above the bound.
   std::size_t touched = 0;
   std::vector<std::pair<DbIndex, std::string>> keys;
-  for (std::size_t db = 0; db < options_.databases; ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
-    if (const NodeTable* table = table_of(slot, index)) {
-      table->for_each([&](Node* n) {
-        keys.emplace_back(index, n->key());
-        return true;
-      });
-    }
-  }
+  for_each_record(slot, [&](DbIndex db, Node* n) { keys.emplace_back(db, n->key()); });
   for (const auto& [db, key] : keys) {
     const std::uint64_t hash = key_hash(key);
     NodeTable& table = table_for_write(slot, db);

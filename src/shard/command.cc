@@ -18,11 +18,13 @@ KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash,
   KeySpace& space = spaces.of(slot);
   ref.node = space.find(slot, in, key, hash);
   if (ref.node && record_live(*ref.node)) {
-    if (record_expired(*ref.node, now) && record_outlives(*ref.node)) {
+    ref.visible = !record_expired(*ref.node, now);
+    if (!ref.visible && record_outlives(*ref.node)) {
+      // Its register is dead then.
       space.end_expiry(slot, hash, in, *ref.node);
       ref.node = space.find(slot, in, key, hash);
+      ref.visible = ref.node && record_live(*ref.node);
     }
-    ref.visible = ref.node && record_live(*ref.node) && !record_expired(*ref.node, now);
   }
   ref.visible ? ++hits : ++misses;
   return ref;

@@ -64,10 +64,15 @@ constexpr auto key_uses = std::to_array<KeyUse>({
      {},
      "GETDEL LPOP RPOP LMPOP BLPOP BRPOP BLMPOP SPOP ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN BZPOPMAX "
      "BZMPOP MIGRATE"},
-    {"RW insert", {}, "APPEND HSETNX SADD LPUSH RPUSH LPUSHX RPUSHX LINSERT PFADD"},
+    {"RW insert",
+     {},
+     "APPEND HSETNX SADD LPUSH RPUSH LPUSHX RPUSHX LINSERT PFADD "
+     "XGROUP|CREATE XGROUP|CREATECONSUMER"},
     {"RW delete",
      {},
-     "HDEL SREM LREM LTRIM ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE XDEL XTRIM"},
+     "HDEL SREM LREM LTRIM ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE XDEL XTRIM "
+     "XAUTOCLAIM XGROUP|DELCONSUMER XGROUP|DESTROY"},
+    {"RO access", {}, "XREADGROUP"},
     {"RW access delete", "OW update", "RENAME"},
     {"RW access delete", "OW insert", "RENAMENX"},
     {"RW access delete", "RW insert", "SMOVE LMOVE RPOPLPUSH BLMOVE BRPOPLPUSH"},
@@ -167,6 +172,22 @@ struct KeySpecReply {
     number_field(reply, "firstkey", 1);
     number_field(reply, "keystep", 1);
   }
+  // Keys and as many other words behind a word.
+  void behind(std::string_view flags, std::string_view word, int from) {
+    reply.map(3);
+    reply.bulk("flags");
+    simple_set(reply, words(flags));
+    reply.bulk("begin_search");
+    typed("keyword", 2);
+    reply.bulk("keyword");
+    reply.bulk(word);
+    number_field(reply, "startfrom", from);
+    reply.bulk("find_keys");
+    typed("range", 3);
+    number_field(reply, "lastkey", -1);
+    number_field(reply, "keystep", 1);
+    number_field(reply, "limit", 2);
+  }
   void unknown(std::string_view flags) {
     reply.map(3);
     reply.bulk("flags");
@@ -198,6 +219,8 @@ void key_specs(Reply& reply, const CommandSpec& spec) {
     const bool first_apart = counted ? counted->one_before : spec.keys.first != 0;
     const std::string_view rest = use.rest.empty() ? use.first : use.rest;
     reply.set(first_apart ? 2 : 1);
+    if (spec.name == "XREAD") return specs.behind(rest, "STREAMS", 1);
+    if (spec.name == "XREADGROUP") return specs.behind(rest, "STREAMS", 4);
     if (first_apart) specs.range(use.first, 1, 0, 1);
     return counted ? specs.counted(rest, counted->count_at) : specs.unknown(rest);
   }
@@ -216,7 +239,8 @@ constexpr std::string_view varying =
     "PTTL "
     "INFO OBJECT|ENCODING OBJECT|REFCOUNT OBJECT|IDLETIME OBJECT|FREQ CLIENT|LIST CLIENT|INFO "
     "SLOWLOG|GET SLOWLOG|LEN LATENCY|LATEST LATENCY|HISTORY CLUSTER|SLOTS CLUSTER|SHARDS "
-    "CLUSTER|NODES CLUSTER|INFO CLUSTER|GETKEYSINSLOT GYRE|NODES GYRE|STATUS DUMP XADD XTRIM";
+    "CLUSTER|NODES CLUSTER|INFO CLUSTER|GETKEYSINSLOT GYRE|NODES GYRE|STATUS DUMP XADD XTRIM "
+    "XAUTOCLAIM XCLAIM XPENDING XINFO|CONSUMERS";
 constexpr std::string_view varying_order =
     "KEYS HKEYS HVALS HGETALL SMEMBERS SINTER SUNION SDIFF COMMAND COMMAND|LIST COMMAND|INFO "
     "COMMAND|DOCS FUNCTION|LIST MODULE|LIST";
@@ -430,7 +454,7 @@ std::string_view command_group(const CommandSpec& spec) {
   const std::pair<std::span<const CommandSpec>, std::string_view> families[] = {
       {string_commands(), "string"}, {key_commands(), "generic"},     {hash_commands(), "hash"},
       {set_commands(), "set"},       {zset_commands(), "sorted-set"}, {list_commands(), "list"},
-      {bitmap_commands(), "bitmap"}, {bitfield_commands(), "bitmap"},
+      {bitmap_commands(), "bitmap"}, {bitfield_commands(), "bitmap"}, {stream_commands(), "stream"},
   };
   for (const auto& [rows, group] : families) {
     for (const CommandSpec& row : rows) {

@@ -8,6 +8,7 @@
 #include "commands/keys.h"
 #include "commands/list_store.h"
 #include "commands/parse.h"
+#include "commands/stream_dump.h"
 #include "rdb/value.h"
 #include "types/zset_collection.h"
 
@@ -24,6 +25,10 @@ rdb::Value value_of(const KeyRef& key) {
   value.type = key.type();
   if (value.type == TypeId::string) {
     value.parts.push_back(text_of(key.cell(), value));
+    return value;
+  }
+  if (value.type == TypeId::stream) {
+    dump_stream(*static_cast<const StreamCollection*>(key.collection()), value);
     return value;
   }
   key.collection()->for_each([&](const ElementView& e) {
@@ -79,6 +84,10 @@ void write_record(CommandContext& ctx, const KeyRef& key, const rdb::Value& valu
   Write w(ctx, key, value.type);
   w.overwrite();
   if (expires_at != 0) w.expire_at(expires_at);
+  if (value.type == TypeId::stream) {
+    put_stream(w, value);
+    return w.commit();
+  }
   std::vector<ScoreBytes> scores;  // until the commit
   scores.reserve(value.scores.size());
   FreshListIds ids(value.type == TypeId::list ? value.parts.size() : 0);

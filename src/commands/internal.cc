@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "commands/table.h"
 #include "record/record.h"
+#include "types/stream_id.h"
 #include "types/zset_collection.h"
 
 namespace gyre {
@@ -36,6 +37,8 @@ void digest(CommandContext& ctx) {
   if (const Collection* c = key.collection(); c && type != TypeId::string) {
     c->for_each([&](const ElementView& e) {
       if (!e.cell.live()) return true;
+      // As Redis, what a stream holds and not who has read it.
+      if (type == TypeId::stream && !stream_element::is_entry(e.id)) return true;
       element.clear();
       if (type != TypeId::list) part(e.id);
       if (type == TypeId::zset) {

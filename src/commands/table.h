@@ -30,6 +30,7 @@ std::span<const CommandSpec> bitmap_commands();
 std::span<const CommandSpec> bitfield_commands();
 std::span<const CommandSpec> hyperloglog_commands();
 std::span<const CommandSpec> geo_commands();
+std::span<const CommandSpec> stream_commands();
 std::span<const CommandSpec> session_commands();
 std::span<const CommandSpec> internal_commands();
 

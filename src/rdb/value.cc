@@ -10,16 +10,17 @@
 #include "base/numbers.h"
 #include "rdb/crc64.h"
 #include "rdb/packed.h"
+#include "rdb/stream.h"
 
 namespace gyre::rdb {
 namespace {
 
-// The numbers of the format. 8 was never used; 6, 7, 15 and 19 are modules and streams.
+// The numbers of the format. 8 was never used; 6 and 7 are modules.
 namespace form {
 constexpr std::uint8_t string = 0, list = 1, set = 2, zset_text = 3, hash = 4, zset = 5,
                        hash_zipmap = 9, list_ziplist = 10, set_intset = 11, zset_ziplist = 12,
-                       hash_ziplist = 13, quicklist = 14, hash_listpack = 16, zset_listpack = 17,
-                       quicklist_2 = 18;
+                       hash_ziplist = 13, quicklist = 14, stream = 15, hash_listpack = 16,
+                       zset_listpack = 17, quicklist_2 = 18, stream_2 = 19;
 }
 
 constexpr std::size_t footer_bytes = 10;
@@ -51,11 +52,6 @@ std::optional<Length> read_length(Reader& in) {
       length.special = true;
   }
   return in.ok() ? std::optional(length) : std::nullopt;
-}
-
-std::optional<std::uint64_t> read_count(Reader& in) {
-  const auto length = read_length(in);
-  return length && !length->special ? std::optional(length->n) : std::nullopt;
 }
 
 // Reads the parts of one value.
@@ -244,6 +240,10 @@ bool ValueReader::read(std::uint8_t type) {
       value_.type = TypeId::list;
       whole = quicklist(type == form::quicklist_2);
       break;
+    case form::stream:
+    case form::stream_2:
+      value_.type = TypeId::stream;
+      return read_stream(in_, type == form::stream_2, value_, [this] { return string(); });
     default:
       break;
   }
@@ -298,6 +298,8 @@ std::uint8_t form_of(TypeId type) {
       return form::set;
     case TypeId::hash:
       return form::hash;
+    case TypeId::stream:
+      return form::stream_2;
     default:
       GYRE_ASSERT(type == TypeId::zset);
       return form::zset;
@@ -305,6 +307,11 @@ std::uint8_t form_of(TypeId type) {
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> read_count(Reader& in) {
+  const auto length = read_length(in);
+  return length && !length->special ? std::optional(length->n) : std::nullopt;
+}
 
 void write_length(std::string& to, std::uint64_t n) {
   if (n < 1u << 6) return put_u8(to, static_cast<std::uint8_t>(n));
@@ -323,6 +330,7 @@ void write_string(std::string& to, std::string_view text) {
 void write_value(std::string& to, const Value& value) {
   put_u8(to, form_of(value.type));
   if (value.type == TypeId::string) return write_string(to, value.parts.front());
+  if (value.type == TypeId::stream) return write_stream(to, value);
   write_length(to, value.type == TypeId::hash ? value.parts.size() / 2 : value.parts.size());
   for (std::size_t i = 0; i < value.parts.size(); ++i) {
     write_string(to, value.parts[i]);

@@ -135,6 +135,7 @@ void Server::apply_options() {
   o.zset_max_listpack_value = static_cast<std::size_t>(config_.zset_max_listpack_value.get());
   o.list_max_listpack_size = config_.list_max_listpack_size;
   o.hll_sparse_max_bytes = static_cast<std::size_t>(config_.hll_sparse_max_bytes.get());
+  o.stream_node_max_entries = static_cast<std::uint64_t>(config_.stream_node_max_entries.get());
   o.proto_max_bulk_len = static_cast<std::size_t>(config_.proto_max_bulk_len.get());
   const std::lock_guard lock(options_mutex_);
   command_options_ = o;
@@ -150,7 +151,8 @@ void Server::register_hooks() {
   for (const Option o : {Option::hash_max_listpack_entries, Option::hash_max_listpack_value,
                          Option::set_max_intset_entries, Option::zset_max_listpack_entries,
                          Option::zset_max_listpack_value, Option::list_max_listpack_size,
-                         Option::hll_sparse_max_bytes, Option::proto_max_bulk_len}) {
+                         Option::hll_sparse_max_bytes, Option::stream_node_max_entries,
+                         Option::proto_max_bulk_len}) {
     config_.on_change(o, [this] { apply_options(); });
   }
   config_.on_change(Option::appendfsync, [this] {

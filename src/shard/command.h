@@ -40,6 +40,7 @@ struct CommandOptions {
   std::size_t zset_max_listpack_entries = 128, zset_max_listpack_value = 64;
   std::int64_t list_max_listpack_size = -2;
   std::size_t hll_sparse_max_bytes = 3000;
+  std::uint64_t stream_node_max_entries = 100;  // what XADD and XTRIM with ~ remove at once
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
 };
 

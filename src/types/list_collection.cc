@@ -217,20 +217,9 @@ bool ListCollection::for_each(const std::function<bool(const ElementView&)>& f) 
   if (tree_.empty()) return true;
   if (!ids_) ids_ = std::make_unique<Ids>();
   std::size_t made = 0;
-  ListPath path;
-  tree_.first(path);
-  bool all = true;
-  do {
-    const ListChunk& chunk = *path.chunk;
-    ListState before = chunk.start();
-    ListEntry entry;
-    for (std::uint32_t offset = 0; all && offset < chunk.used(); offset += entry.size) {
-      chunk.read(offset, before, entry);
-      before = entry.state();
-      all = f({entry.odd ? entry.odd_id : entry.id(ids_->place(made++)), cell_of(entry)});
-    }
-  } while (all && tree_.next(path));
-  return all;
+  return each_entry([&](const ListEntry& entry) {
+    return f({entry.odd ? entry.odd_id : entry.id(ids_->place(made++)), cell_of(entry)});
+  });
 }
 
 std::size_t ListCollection::bytes() const {
@@ -280,6 +269,25 @@ ListWalk ListCollection::at(std::size_t rank) const {
   }
   walk.valid_ = true;
   return walk;
+}
+
+std::size_t ListCollection::rank(std::string_view id) const {
+  if (tree_.empty()) return 0;
+  const ListKey key(id);
+  ListPath path;
+  tree_.seek(key, path);
+  std::size_t rank = tree_.live_before(path);
+  const ListChunk& chunk = *path.chunk;
+  ListEntry entry;
+  chunk.read_back(chunk.used(), chunk.end(), entry);
+  if (compare(entry, key) < 0) return rank + chunk.live();
+  ListState before = chunk.start();
+  for (std::uint32_t offset = 0;; offset += entry.size) {
+    chunk.read(offset, before, entry);
+    if (compare(entry, key) >= 0) return rank;
+    before = entry.state();
+    if (!entry.tombstone) ++rank;
+  }
 }
 
 void ListWalk::next() {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "record/collection.h"
 #include "types/list_tree.h"
@@ -20,6 +21,7 @@ class ListWalk {
  public:
   bool valid() const { return valid_; }
   std::string_view payload() const { return entry_.payload; }
+  const ListEntry& entry() const { return entry_; }
   // The id, kept in this object.
   std::string_view id() { return entry_.id(id_); }
   // To the neighbour that is live; no longer valid when there is none.
@@ -55,6 +57,27 @@ class ListCollection final : public Collection {
 
   // The element of this rank from the front; not valid when there are not so many.
   ListWalk at(std::size_t rank) const;
+  // How many live elements lie before an id, whether it is there or not.
+  std::size_t rank(std::string_view id) const;
+  // Calls f(const ListEntry&) for every element in order, tombstones too, without making ids; false
+  // stops.
+  template <class F>
+  bool each_entry(F&& f) const {
+    if (tree_.empty()) return true;
+    ListPath path;
+    tree_.first(path);
+    do {
+      const ListChunk& chunk = *path.chunk;
+      ListState before = chunk.start();
+      ListEntry entry;
+      for (std::uint32_t offset = 0; offset < chunk.used(); offset += entry.size) {
+        chunk.read(offset, before, entry);
+        before = entry.state();
+        if (!f(std::as_const(entry))) return false;
+      }
+    } while (tree_.next(path));
+    return true;
+  }
   // The numbers of pushes before the first and behind the last element; more values of one command
   // step on from there, away from the list.
   std::uint64_t number_before_first() const;

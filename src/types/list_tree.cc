@@ -75,6 +75,14 @@ void ListTree::swap(ListTree& other) {
 
 // ---- the way down and along
 
+std::size_t ListTree::live_before(const ListPath& path) const {
+  std::size_t live = 0;
+  for (unsigned level = 0; level < height_; ++level) {
+    for (std::uint32_t i = 0; i < path.at[level]; ++i) live += path.node[level]->live[i];
+  }
+  return live;
+}
+
 void ListTree::down(ListPath& path, unsigned level, void* from, bool to_last) const {
   for (; level < height_; ++level) {
     auto* node = static_cast<ListInner*>(from);

@@ -61,6 +61,8 @@ class ListTree {
   void seek(const ListKey& key, ListPath& path) const;
   // The chunk with the live element of this rank; returns its rank there. rank < live elements.
   std::uint32_t seek(std::size_t rank, ListPath& path) const;
+  // The live elements in the chunks before the path's.
+  std::size_t live_before(const ListPath& path) const;
   bool next(ListPath& path) const { return step(path, true); }
   bool previous(ListPath& path) const { return step(path, false); }
 

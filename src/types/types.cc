@@ -5,6 +5,7 @@
 #include "record/collection.h"
 #include "types/list_collection.h"
 #include "types/map_collection.h"
+#include "types/stream_collection.h"
 #include "types/zset_collection.h"
 
 namespace gyre {
@@ -17,7 +18,7 @@ constexpr std::array<TypeSpec, types_total> specs = {{
     {"list", ListCollection::make},
     {"set", MapCollection::make},
     {"zset", ZsetCollection::make},
-    {"stream", nullptr},
+    {"stream", StreamCollection::make},
 }};
 
 }  // namespace

@@ -81,7 +81,8 @@ void Workload::check_elements(const std::string& key, const std::set<std::string
   for (const std::uint64_t id : by_key_[key]) {
     const Op& op = ops_[id - 1];
     State& s = states[op.value];
-    const bool removes = op.args[0] == "SREM" || op.args[0] == "HDEL" || op.args[0] == "ZREM";
+    const bool removes = op.args[0] == "SREM" || op.args[0] == "HDEL" || op.args[0] == "ZREM" ||
+                         op.args[0] == "XDEL";
     if (op.outcome == Outcome::refused) continue;
     if (!removes) {
       (op.outcome == Outcome::acked ? s.added : s.unsure_add) = true;
@@ -278,6 +279,12 @@ void Workload::check_end(const Read& read) {
     } else if (kind == "zset") {
       const auto all = many({"ZRANGE", key, "0", "-1"});
       check_elements(key, {all.begin(), all.end()});
+    } else if (kind == "stream") {
+      // Id, field and value of each.
+      const auto all = many({"XRANGE", key, "-", "+"});
+      std::set<std::string> there;
+      for (std::size_t i = 2; i < all.size(); i += 3) there.insert(all[i]);
+      check_elements(key, there);
     } else if (kind == "list") {
       check_list(key, many({"LRANGE", key, "0", "-1"}));
     }

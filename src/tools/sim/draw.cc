@@ -10,9 +10,10 @@ namespace gyre::sim {
 struct Workload::Draft {
   Workload& of;
   std::vector<Op> ops{};
-  Op& op(std::vector<std::string> args, std::string value = {}) {
+  // `key`: where it is not the first argument.
+  Op& op(std::vector<std::string> args, std::string value = {}, std::string key = {}) {
     Op& o = ops.emplace_back();
-    o.key = args.size() > 1 ? args[1] : "";
+    o.key = key.empty() && args.size() > 1 ? args[1] : std::move(key);
     o.db = of.db_of(o.key);
     o.args = std::move(args);
     o.value = std::move(value);
@@ -57,8 +58,10 @@ std::vector<Op> Workload::draw(std::size_t client) {
     draw_counter(d);
   else if (dice < 66)
     draw_element(d);
-  else if (dice < 75)
+  else if (dice < 72)
     draw_list(d);
+  else if (dice < 76)
+    draw_stream(d);
   else if (dice < 83)
     draw_condition(d, client);
   else if (dice < 85)
@@ -199,6 +202,24 @@ void Workload::draw_list(Draft& to) {
   }
 }
 
+// Entries of their own under ids that the node makes up; who removes one names its id.
+void Workload::draw_stream(Draft& to) {
+  const std::string k = named("stream:" + std::to_string(world_.random.below(options_.keys)));
+  if (world_.chance(0.65)) {
+    const std::string e = "x" + std::to_string(++serial_);
+    to.op({"XADD", k, "*", "e", e}, e);
+  } else if (world_.chance(0.7)) {
+    auto& of = adds_[k];
+    if (of.empty()) return;
+    std::swap(of[world_.random.below(of.size())], of.back());
+    const Op added = ops_[of.back() - 1];
+    of.pop_back();
+    to.op({"XDEL", k, strings_of(added.reply).at(0)}, added.value);
+  } else {
+    to.op({"XRANGE", k, "-", "+"});
+  }
+}
+
 void Workload::draw_condition(Draft& to, std::size_t client) {
   const double which = world_.random.unit();
   if (which < 0.35) {
@@ -276,7 +297,7 @@ void Workload::draw_mix(Draft& to) {
   const std::string e = "m" + std::to_string(world_.random.below(20));
   const auto soon = [this] { return std::to_string(world_.draw(1, 3000)); };
   const auto number = [this] { return std::to_string(world_.random.below(9)); };
-  switch (world_.random.below(27)) {
+  switch (world_.random.below(33)) {
     case 0:
       to.op({"SET", k, e});
       break;
@@ -354,6 +375,25 @@ void Workload::draw_mix(Draft& to) {
       break;
     case 25:
       to.op({"LTRIM", k, "0", number()});
+      break;
+    case 26:
+      to.op({"XADD", k, "MAXLEN", number(), "*", e, e});
+      break;
+    case 27:
+      to.op({"XADD", k, number() + "-*", e, e});
+      break;
+    case 28:
+      to.op({"XGROUP", "CREATE", k, "g", "0", "MKSTREAM"}, {}, k);
+      break;
+    case 29:
+      to.op({"XREADGROUP", "GROUP", "g", e, "COUNT", "2", "STREAMS", k, ">"}, {}, k);
+      break;
+    case 30:
+      to.op({"XAUTOCLAIM", k, "g", e, "0", "-", "COUNT", "3"});
+      break;
+    case 31:
+      world_.chance(0.5) ? to.op({"XTRIM", k, "MAXLEN", number()})
+                         : to.op({"XACK", k, "g", number() + "-8"});
       break;
     default:
       to.op({"ZINCRBY", k, "1", e});

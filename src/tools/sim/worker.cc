@@ -213,7 +213,13 @@ void SimWorker::run(Command&& c) {
     GYRE_ASSERT(spec && spec->run && arity_ok(*spec, args.size()));
     request.commands.emplace_back(*spec, c.db, Args(args));
   }
-  request.slot = key_slot(request.commands[0].args()[1]);
+  const OwnedCommand& first = request.commands[0];
+  bool found = false;
+  for_each_key(first.spec(), first.args(), [&](std::size_t i) {
+    if (!found) request.slot = key_slot(first.args()[i]);
+    found = true;
+  });
+  GYRE_ASSERT(found);
   const std::size_t owner = node_.shard_of(request.slot);
   if (owner != shard_) {
     SimWorker* to = &node_.worker(owner);

@@ -200,7 +200,8 @@ void Workload::answered(std::uint64_t id, std::string&& reply) {
     const bool known = reply.starts_with("-NOQUORUM") || reply.starts_with("-RINGDOWN") ||
                        reply.starts_with("-LOADING") || reply.starts_with("-MISCONF");
     const bool typed = op.key.starts_with("mix:") &&
-                       (reply.starts_with("-WRONGTYPE") || reply.starts_with("-ERR"));
+                       (reply.starts_with("-WRONGTYPE") || reply.starts_with("-ERR") ||
+                        reply.starts_with("-NOGROUP") || reply.starts_with("-BUSYGROUP"));
     if (typed) outcome = Outcome::acked;
     if (!known && !typed)
       world_.violation(op.key,
@@ -235,7 +236,8 @@ void Workload::judge_answer(Op& op) {
         world_.violation(op.args[i + 1], what + " " + got[i]);
     }
   }
-  if ((command == "SADD" || command == "HSET" || command == "ZADD") && !op.exec) {
+  if ((command == "SADD" || command == "HSET" || command == "ZADD" || command == "XADD") &&
+      !op.exec) {
     if (!op.value.empty()) adds_[op.key].push_back(op.id);
   }
   // What several could win one has won.

@@ -14,6 +14,7 @@
 //   set: hash: zset:  elements of their own: acknowledged ones are there unless a removal was sent;
 //          acknowledged removals of acknowledged elements hold
 //   list:  elements of their own: at most once, acknowledged ones there unless popped
+//   stream: as set:, under ids that the nodes make up
 //   mix:   anything at any level: only has to converge, and to stand before the Shadow
 // An outcome is unknown after -NOQUORUM, or when no answer came. Files: workload.cc (clients),
 // draw.cc (what they do), checks.cc (what must be true).
@@ -120,6 +121,7 @@ class Workload {
   void draw_counter(Draft& to);
   void draw_element(Draft& to);
   void draw_list(Draft& to);
+  void draw_stream(Draft& to);
   void draw_condition(Draft& to, std::size_t client);
   void draw_walk(Draft& to, std::size_t client);
   void draw_mix(Draft& to);

@@ -44,6 +44,60 @@ TEST_CASE("dump: every type comes back") {
   }
 }
 
+TEST_CASE("dump: a stream with all that hangs on it") {
+  for (const bool ring : {false, true}) {
+    Node1 node(ring);
+    for (int i = 1; i <= 250; ++i)
+      node("XADD s " + std::to_string(i) + " f " + std::to_string(i) + (i % 9 ? " g x" : ""));
+    node("XADD s 300 long " + std::string(6000, 'y'));
+    node("XDEL s 7 300");
+    node("XTRIM s MAXLEN 240");
+    node("XGROUP CREATE s first 20");
+    node("XGROUP CREATE s second $");
+    node("XREADGROUP GROUP first b COUNT 3 STREAMS s >");
+    node("XREADGROUP GROUP first a COUNT 3 STREAMS s >");
+    node("XGROUP CREATECONSUMER s second idle");
+    const std::string payload = payload_of(node, "s");
+    CHECK(node.run({"RESTORE", "t", "0", payload}) == "+OK");
+    CHECK(node("XINFO STREAM t FULL COUNT 0") == node("XINFO STREAM s FULL COUNT 0"));
+    CHECK(payload_of(node, "t") == payload);
+    CHECK(node("XADD t 300 a b").starts_with("-ERR The ID"));
+    CHECK(node("XGROUP CREATE e g 5 MKSTREAM") == "+OK");
+    CHECK(node.run({"RESTORE", "f", "0", payload_of(node, "e")}) == "+OK");
+    CHECK(node("XINFO STREAM f FULL") == node("XINFO STREAM e FULL"));
+  }
+}
+
+// From Redis' own tests, dumped by Redis 5: six entries, one removed, trimmed to two.
+TEST_CASE("restore: a stream of an older server") {
+  constexpr std::string_view hex =
+      "0f011000000000000000010000000000000000c3404a405716570000002300020104010101846461"
+      "746105000103010020010381610204200a0001400a0062600a0002400a0063600a4022018164200a"
+      "4039200a0065600a0005400a0066200a00ff02060002026731050004000000000000000100000000"
+      "000000003ef783437a01000001000000000000000200000000000000003ef783437a010000010000"
+      "00000000000400000000000000003ef783437a01000001000000000000000500000000000000003e"
+      "f783437a0100000101036331313ef783437a01000004000000000000000100000000000000000000"
+      "00000000000200000000000000000000000000000004000000000000000000000000000000050000"
+      "0000000000000267320000000009003d52ef6867521dfa";
+  std::string payload;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    payload.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  Node1 node;
+  CHECK(node.run({"RESTORE", "x", "0", payload}) == "+OK");
+  CHECK(node("XRANGE x - +") == "*2 *2 $3 5-0 *2 $4 data $1 e *2 $3 6-0 *2 $4 data $1 f");
+  CHECK(node("XINFO STREAM x").find("max-deleted-entry-id $3 0-0 $13 entries-added :2") !=
+        std::string::npos);
+  const std::string groups = node("XINFO GROUPS x");
+  CHECK(groups.find("last-delivered-id $3 5-0 $12 entries-read :1 $3 lag :1") != std::string::npos);
+  CHECK(groups.find("last-delivered-id $3 0-0 $12 entries-read :0 $3 lag :2") != std::string::npos);
+  CHECK(node("XPENDING x g1") == "*4 :4 $3 1-0 $3 5-0 *1 *2 $3 c11 $1 4");
+  // What does not fit together is refused.
+  for (std::size_t cut = 1; cut < payload.size(); cut += 7) {
+    const std::string part = payload.substr(0, payload.size() - cut);
+    CHECK(node.run({"RESTORE", "y", "0", part}).starts_with("-ERR"));
+  }
+}
+
 TEST_CASE("restore: options") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);

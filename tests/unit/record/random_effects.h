@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "record/apply.h"
 #include "types/list_id.h"
+#include "types/stream_parts.h"
 #include "types/zset_collection.h"
 
 namespace gyre::test {
@@ -39,6 +40,38 @@ inline std::string list_id(Random& random) {
   return id;
 }
 
+// Entries, the head, and what belongs to two groups; some ids that no node makes.
+inline std::string stream_id(Random& random) {
+  const StreamId entry{1 + random.below(3), random.below(2)};
+  const std::string group = random.below(2) ? "g" : "";
+  switch (random.below(8)) {
+    case 0:
+      return std::string(stream_element::head);
+    case 1:
+      return stream_element::of_group(group);
+    case 2:
+      return stream_element::of_consumer(group, random.below(2) ? "c" : "d");
+    case 3:
+    case 4:
+      return stream_element::of_pending(group, entry);
+    case 5:
+      return any_id(random);
+    default: {
+      char id[stream_element::entry_bytes];
+      return std::string(stream_element::put_entry(id, entry));
+    }
+  }
+}
+
+// A delivery to one of three consumers, or anything else.
+inline std::string stream_payload(Random& random) {
+  if (random.below(4) == 0) return std::to_string(random.below(100));
+  constexpr std::string_view consumers[] = {"c", "d", "a longer name of one"};
+  return StreamDelivery{static_cast<UnixMs>(random.below(9)), random.below(3),
+                        consumers[random.below(3)]}
+      .encode();
+}
+
 inline std::string any_payload(Random& random) {
   // Past 64 bytes a small collection becomes large.
   if (random.below(12) == 0) return std::string(70 + random.below(9), 'v');
@@ -58,6 +91,7 @@ inline constexpr Shape shapes[] = {
        return std::string(score.data(), score.size());
      },
      any_id},
+    {TypeId::stream, false, stream_payload, stream_id},
 };
 
 inline const Shape* shape_of(TypeId type) {

@@ -166,7 +166,7 @@ void run(CommandContext& ctx, bool may_write) {
   Write w(ctx, *key, TypeId::string);
   w.overwrite_keeping_expiry();
   w.set_string(value);
-  w.commit();
+  w.commit(event::string, "setbit");
 }
 
 void bitfield(CommandContext& ctx) {

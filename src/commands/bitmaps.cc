@@ -45,7 +45,7 @@ void setbit(CommandContext& ctx) {
   Write w(ctx, *key, TypeId::string);
   w.overwrite_keeping_expiry();
   w.set_string(value);
-  w.commit();
+  w.commit(event::string, "setbit");
   ctx.reply.integer(before ? 1 : 0);
 }
 
@@ -205,11 +205,11 @@ void bitop(CommandContext& ctx) {
     Write w(ctx, to, TypeId::string);
     w.overwrite();
     w.set_string(out);
-    w.commit();
+    w.commit(event::string, "set");
   } else if (to.exists() || stamps_all(ctx, to)) {
     Write w(ctx, to, TypeId::string);
     w.remove_key();
-    w.commit();
+    w.commit(to.exists() ? event::generic : 0, "del");
   }
   ctx.reply.integer(static_cast<std::int64_t>(out.size()));
 }

@@ -82,6 +82,7 @@ constexpr auto key_uses = std::to_array<KeyUse>({
     {"RW update", "RO access", "SINTERSTORE"},
     {"RW access insert", "RO access", "PFMERGE"},
     {"RW access", {}, "PFCOUNT PFDEBUG"},
+    {"NOT_KEY", {}, "SPUBLISH SSUBSCRIBE SUNSUBSCRIBE"},
 });
 
 KeyUse key_use(const CommandSpec& spec) {
@@ -367,7 +368,9 @@ void get_keys(Args line, Reply& reply, bool with_flags) {
   if (!spec || (command_is_container(*spec) && line.size() > 1)) {
     return reply.error("Invalid command specified");
   }
-  if (!has_keys(*spec)) return reply.error("The command has no key arguments");
+  // Shard channels have a slot as keys have, and are none.
+  if (!has_keys(*spec) || (spec->flags & flag::pubsub))
+    return reply.error("The command has no key arguments");
   if (!arity_ok(*spec, line.size())) {
     return reply.error("Invalid number of arguments specified for command");
   }
@@ -421,6 +424,7 @@ constexpr std::pair<std::uint32_t, std::string_view> flag_names[] = {
     {flag::skip_slowlog, "skip_slowlog"},
     {flag::fast, "fast"},
     {flag::no_auth, "no_auth"},
+    {flag::may_replicate, "may_replicate"},
     {flag::no_multi, "no_multi"},
     {flag::allow_busy, "allow_busy"},
 };

@@ -107,7 +107,7 @@ void write_record(CommandContext& ctx, const KeyRef& key, const rdb::Value& valu
       w.put(part, {score.data(), score.size()});
     }
   }
-  w.commit();
+  w.commit(event::generic, "restore");
 }
 
 void restore(CommandContext& ctx) {
@@ -134,7 +134,7 @@ void restore(CommandContext& ctx) {
     // It would have expired already: only what was there goes.
     Write w(ctx, key, TypeId::none);
     w.remove_key();
-    w.commit();
+    w.commit(event::generic, "del");
   }
   ctx.reply.ok();
 }

@@ -41,9 +41,16 @@ inline std::size_t live_now(CommandContext& ctx, const KeyRef& key) {
   return live_in(map_of(now));
 }
 
-// Removes the elements named by the arguments from `from` on; returns how many there were.
+// What a command tells of its key.
+struct Told {
+  std::uint32_t of;
+  std::string_view name;
+};
+
+// Removes the elements named by the arguments from `from` on, and tells when there were any;
+// returns how many.
 inline std::size_t remove_elements(CommandContext& ctx, const KeyRef& key, TypeId type,
-                                   std::size_t from) {
+                                   std::size_t from, const Told& told) {
   const MapCollection* map = map_of(key);
   const std::size_t before = live_in(map);
   const bool all = stamps_all(ctx, key);
@@ -54,7 +61,11 @@ inline std::size_t remove_elements(CommandContext& ctx, const KeyRef& key, TypeI
   }
   if (w.empty()) return 0;
   w.commit();
-  return before - live_now(ctx, key);
+  const std::size_t left = live_now(ctx, key);
+  if (left == before) return 0;
+  ctx.event(told.of, told.name, key.key);
+  if (left == 0) ctx.event(event::generic, "del", key.key);
+  return before - left;
 }
 
 // Views of all live elements; they live until the record changes.

@@ -56,8 +56,9 @@ void set_expiry(CommandContext& ctx, TimeUnit unit) {
   const KeyRef key = ctx.find(ctx.arg(1));
   if (!key.exists() || !conditions.allow(key.expires_at(), *at)) return ctx.reply.integer(0);
   Write w(ctx, key, key.type());
-  *at <= ctx.now ? w.remove_key() : w.expire_at(*at);
-  w.commit();
+  const bool past = *at <= ctx.now;
+  past ? w.remove_key() : w.expire_at(*at);
+  w.commit(event::generic, past ? "del" : "expire");
   ctx.reply.integer(1);
 }
 void expire(CommandContext& ctx) {
@@ -78,7 +79,7 @@ void persist(CommandContext& ctx) {
   if (key.expires_at() == 0) return ctx.reply.integer(0);
   Write w(ctx, key, key.type());
   w.expire_at(0);
-  w.commit();
+  w.commit(event::generic, "persist");
   ctx.reply.integer(1);
 }
 

@@ -339,7 +339,8 @@ void store_places(CommandContext& ctx, const Search& s, const std::vector<Found>
   elements.reserve(found.size());
   for (const Found& f : found)
     elements.push_back({f.member, s.store_distance ? f.distance / s.unit : f.score});
-  zset::store(ctx, ctx.find(ctx.arg(s.store_at)), elements, own_source);
+  zset::store(ctx, ctx.find(ctx.arg(s.store_at)), elements, own_source,
+              s.kind == Kind::search_store ? "geosearchstore" : "georadiusstore");
   ctx.reply.integer(static_cast<std::int64_t>(elements.size()));
 }
 

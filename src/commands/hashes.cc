@@ -191,7 +191,7 @@ void set_fields(CommandContext& ctx, bool answer_count) {
   const std::size_t before = live_in(map_of(*key));
   Write w(ctx, *key, TypeId::hash);
   put_pairs(ctx, w);
-  w.commit();
+  w.commit(event::hash, "hset");
   if (!answer_count) return ctx.reply.ok();
   ctx.reply.integer(static_cast<std::int64_t>(live_now(ctx, *key) - before));
 }
@@ -208,14 +208,15 @@ void hsetnx(CommandContext& ctx) {
   if (has_live(map_of(*key), ctx.arg(2))) return ctx.reply.integer(0);
   Write w(ctx, *key, TypeId::hash);
   w.put(ctx.arg(2), ctx.arg(3));
-  w.commit();
+  w.commit(event::hash, "hset");
   ctx.reply.integer(1);
 }
 
 void hdel(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::hash);
   if (!key) return;
-  ctx.reply.integer(static_cast<std::int64_t>(remove_elements(ctx, *key, TypeId::hash, 2)));
+  ctx.reply.integer(static_cast<std::int64_t>(
+      remove_elements(ctx, *key, TypeId::hash, 2, {event::hash, "hdel"})));
 }
 
 // ---- counters
@@ -239,7 +240,7 @@ void hincrby(CommandContext& ctx) {
   Write w(ctx, *key, TypeId::hash);
   w.add(ctx.arg(2), there ? &cell : nullptr, w.keep(format_int(*delta)),
         w.keep(format_int(*total)));
-  w.commit();
+  w.commit(event::hash, "hincrby");
   ctx.reply.integer(*total);
 }
 
@@ -269,7 +270,7 @@ void hincrbyfloat(CommandContext& ctx) {
   const std::string_view text = w.keep(format_long_double(total));
   w.add(ctx.arg(2), there ? &cell : nullptr, w.keep(format_long_double(*delta)), text);
   ctx.reply.bulk(text);
-  w.commit();
+  w.commit(event::hash, "hincrbyfloat");
 }
 
 using namespace flag;

@@ -60,6 +60,7 @@ void pfadd(CommandContext& ctx) {
   }
   if (changed) hll::forget_cached_count(value);
   if (changed || stamps_all(ctx, *key)) store(ctx, *key, value);
+  if (changed) ctx.event(event::string, "pfadd", key->key);
   ctx.reply.integer(changed ? 1 : 0);
 }
 
@@ -120,6 +121,7 @@ void pfmerge(CommandContext& ctx) {
   }
   hll::forget_cached_count(value);
   store(ctx, *to, value);
+  ctx.event(event::string, "pfadd", to->key);
   ctx.reply.ok();
 }
 
@@ -218,7 +220,7 @@ constexpr auto rows = std::to_array<CommandSpec>({
      .summary = "Counts elements in"},
     {.name = "PFCOUNT",
      .arity = -2,
-     .flags = read | atomic,
+     .flags = read | atomic | may_replicate,
      .keys = all_keys,
      .run = pfcount,
      .group = "hyperloglog",

@@ -34,6 +34,7 @@ void del(CommandContext& ctx) {
     // On a ring also what is not here gets a floor: another replica may have seen it already.
     // Alone, only a record that is there, perhaps expired, has to go.
     if (key.node || ctx.spaces.of(key.slot).options().keep_tombstones) remove(ctx, key);
+    if (key.exists()) ctx.event(event::generic, "del", key.key);
   }
   ctx.reply.integer(removed);
 }
@@ -82,8 +83,12 @@ void rename_key(CommandContext& ctx, bool only_if_absent) {
   const KeyRef to = ctx.find(ctx.arg(2));
   if (only_if_absent && to.exists()) return ctx.reply.integer(0);
   if (!same) {
+    const bool replaces = to.exists();
     copy_record(ctx, from, to, ctx.db);
     remove(ctx, ctx.find(ctx.arg(1)));
+    if (replaces) ctx.event(event::created, "new", to.key);  // of a record that is removed first
+    ctx.event(event::generic, "rename_from", ctx.arg(1));
+    ctx.event(event::generic, "rename_to", ctx.arg(2));
   }
   only_if_absent ? ctx.reply.integer(1) : ctx.reply.ok();
 }
@@ -135,6 +140,7 @@ void copy(CommandContext& ctx) {
   const KeyRef to = ctx.find(ctx.arg(2), db);
   if (to.exists() && !replace) return ctx.reply.integer(0);
   copy_record(ctx, from, to, db);
+  ctx.event(event::generic, "copy_to", ctx.arg(2), db);
   ctx.reply.integer(1);
 }
 
@@ -148,6 +154,8 @@ void move(CommandContext& ctx) {
   if (to.exists()) return ctx.reply.integer(0);
   copy_record(ctx, from, to, *db);
   remove(ctx, ctx.find(ctx.arg(1)));
+  ctx.event(event::generic, "move_from", ctx.arg(1));
+  ctx.event(event::generic, "move_to", ctx.arg(1), *db);
   ctx.reply.integer(1);
 }
 

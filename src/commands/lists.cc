@@ -72,7 +72,7 @@ void push_values(CommandContext& ctx, const KeyRef& key, End end,
     w.put(ids.plain(number, w.version()), value);
     end == End::left ? --number : ++number;
   }
-  w.commit();
+  w.commit(event::list, end == End::left ? "lpush" : "rpush");
 }
 
 void push(CommandContext& ctx, End end, bool only_existing) {
@@ -113,7 +113,7 @@ void pop_values(CommandContext& ctx, const KeyRef& key, End end, std::int64_t co
     w.remove(w.keep(std::string(walk.id())));
     if (count > 1) step_inwards(walk, end);
   }
-  w.commit();
+  w.commit(event::list, end == End::left ? "lpop" : "rpop");
 }
 
 void pop(CommandContext& ctx, End end) {
@@ -167,11 +167,16 @@ void move_value(CommandContext& ctx, End from, End to) {
                         taken.version()),
               value);
     taken.commit();
+    ctx.event(event::list, to == End::left ? "lpush" : "rpush", ctx.arg(2));
+    ctx.event(event::list, from == End::left ? "lpop" : "rpop", ctx.arg(1));
   } else {
+    const bool last = length_of(*source) == 1;
     taken.commit();
     // Looked up now: both keys may lie in one slot, whose records the first commit may have moved.
     const std::string_view values[] = {value};
     push_values(ctx, ctx.find(ctx.arg(2)), to, values);
+    ctx.event(event::list, from == End::left ? "lpop" : "rpop", ctx.arg(1));
+    if (last) ctx.event(event::generic, "del", ctx.arg(1));
   }
   ctx.reply.bulk(value);
 }
@@ -346,7 +351,7 @@ void lset(CommandContext& ctx) {
   const std::string id(walk.id());
   Write w(ctx, *key, TypeId::list);
   w.put(id, ctx.arg(3));
-  w.commit();
+  w.commit(event::list, "lset");
   ctx.reply.ok();
 }
 
@@ -379,7 +384,7 @@ void linsert(CommandContext& ctx) {
   Write w(ctx, *key, TypeId::list);
   const std::string id = id_beside(list, walk, before, w.version());
   w.put(id, ctx.arg(4));
-  w.commit();
+  w.commit(event::list, "linsert");
   ctx.reply.integer(length);
 }
 
@@ -399,7 +404,7 @@ void lrem(CommandContext& ctx) {
     w.remove(w.keep(std::string(walk.id())));
     ++removed;
   }
-  if (!w.empty()) w.commit();
+  if (!w.empty()) w.commit(event::list, "lrem");
   ctx.reply.integer(removed);
 }
 
@@ -413,11 +418,14 @@ void ltrim(CommandContext& ctx) {
   const std::int64_t length = length_of(*key);
   const IndexRange kept(*from, *to, length);
   ctx.reply.ok();
-  if (length == kept.size()) return;
+  if (length == kept.size()) {
+    if (key->exists()) ctx.event(event::list, "ltrim", key->key);
+    return;
+  }
   Write w(ctx, *key, TypeId::list);
   if (kept.size() == 0) {
     w.remove_key();
-    return w.commit();
+    return w.commit(event::list, "ltrim");
   }
   const ListCollection& list = *list_of(*key);
   ListWalk walk = list.at(0);
@@ -425,7 +433,7 @@ void ltrim(CommandContext& ctx) {
     w.remove(w.keep(std::string(walk.id())));
   walk = list.at(static_cast<std::size_t>(kept.last + 1));
   for (; walk.valid(); walk.next()) w.remove(w.keep(std::string(walk.id())));
-  w.commit();
+  w.commit(event::list, "ltrim");
 }
 
 using namespace flag;

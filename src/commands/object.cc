@@ -70,22 +70,28 @@ std::string_view encoding_of(const KeyRef& key, const CommandOptions& options) {
   return "unknown";
 }
 
+// That a key which is only looked at is missing is no event.
+KeyRef look_at(CommandContext& ctx) {
+  ctx.tells_misses = false;
+  return ctx.find(ctx.arg(2));
+}
+
 void object_encoding(CommandContext& ctx) {
-  const KeyRef key = ctx.find(ctx.arg(2));
+  const KeyRef key = look_at(ctx);
   key.exists() ? ctx.reply.bulk(encoding_of(key, ctx.options)) : ctx.reply.null();
 }
 
 void object_refcount(CommandContext& ctx) {
-  ctx.find(ctx.arg(2)).exists() ? ctx.reply.integer(1) : ctx.reply.null();
+  look_at(ctx).exists() ? ctx.reply.integer(1) : ctx.reply.null();
 }
 
 void object_idletime(CommandContext& ctx) {
-  if (!ctx.find(ctx.arg(2)).exists()) return ctx.reply.null();
+  if (!look_at(ctx).exists()) return ctx.reply.null();
   ctx.reply.error("Access times are not kept, idle time not tracked.");
 }
 
 void object_freq(CommandContext& ctx) {
-  if (!ctx.find(ctx.arg(2)).exists()) return ctx.reply.null();
+  if (!look_at(ctx).exists()) return ctx.reply.null();
   ctx.reply.error("An LFU maxmemory policy is not selected, access frequency not tracked.");
 }
 
@@ -118,7 +124,7 @@ void memory_usage(CommandContext& ctx) {
     if (!samples) return;
     if (*samples < 0) return ctx.reply.error(Errc::syntax);
   }
-  const KeyRef key = ctx.find(ctx.arg(2));
+  const KeyRef key = look_at(ctx);
   if (!key.exists()) return ctx.reply.null();
   ctx.reply.integer(static_cast<std::int64_t>(record_bytes(*key.node)));
 }

@@ -131,6 +131,8 @@ constexpr auto rows = std::to_array<CommandSpec>({
     row("DEBUG", -2, admin | noscript | up, server, "1.0.0", "Commands for tests"),
     row("SHUTDOWN", -1, admin | noscript | up | no_multi | allow_busy, server, "1.0.0",
         "Ends this node cleanly"),
+    row("MONITOR", 1, admin | noscript | up, server, "1.0.0",
+        "Shows every command that this node's clients run"),
     row("SWAPDB", 3, write | fast, database, "4.0.0", "Exchanges two databases"),
     row("LASTSAVE", 1, up | fast, administration, "1.0.0",
         "Returns when the data last reached the disk"),

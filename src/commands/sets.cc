@@ -29,13 +29,16 @@ void sadd(CommandContext& ctx) {
   }
   if (w.empty()) return ctx.reply.integer(0);
   w.commit();
-  ctx.reply.integer(static_cast<std::int64_t>(live_now(ctx, *key) - before));
+  const std::size_t now = live_now(ctx, *key);
+  if (now != before) ctx.event(event::set, "sadd", key->key);
+  ctx.reply.integer(static_cast<std::int64_t>(now - before));
 }
 
 void srem(CommandContext& ctx) {
   const auto key = typed_key(ctx, 1, TypeId::set);
   if (!key) return;
-  ctx.reply.integer(static_cast<std::int64_t>(remove_elements(ctx, *key, TypeId::set, 2)));
+  ctx.reply.integer(
+      static_cast<std::int64_t>(remove_elements(ctx, *key, TypeId::set, 2, {event::set, "srem"})));
 }
 
 void sismember(CommandContext& ctx) {
@@ -141,7 +144,7 @@ void spop(CommandContext& ctx) {
       w.remove(w.keep(std::string(e.id)));
     }
   }
-  w.commit();
+  w.commit(event::set, "spop");
 }
 
 // ---- several sets
@@ -156,12 +159,13 @@ void smove(CommandContext& ctx) {
   if (!there || from.key == to.key) return ctx.reply.integer(there);
   Write taken(ctx, from, TypeId::set);
   taken.remove(member);
-  taken.commit();
+  taken.commit(event::set, "srem");
   const KeyRef target = ctx.find(to.key, to.slot, to.hash, ctx.db);
-  if (stamps_all(ctx, target) || !has_live(map_of(target), member)) {
+  const bool added = !has_live(map_of(target), member);
+  if (stamps_all(ctx, target) || added) {
     Write put(ctx, target, TypeId::set);
     put.put(member, {});
-    put.commit();
+    put.commit(added ? event::set : 0, "sadd");
   }
   ctx.reply.integer(1);
 }
@@ -261,7 +265,11 @@ void store(CommandContext& ctx, Algebra operation) {
     // Views into the record that is overwritten would not outlive the merge.
     for (const std::string_view m : members) w.put(own ? w.keep(std::string(m)) : m, {});
   }
-  w.commit();
+  w.commit(members.empty() ? (target.exists() ? event::generic : 0) : event::set,
+           members.empty()                      ? "del"
+           : operation == Algebra::intersection ? "sinterstore"
+           : operation == Algebra::set_union    ? "sunionstore"
+                                                : "sdiffstore");
 }
 
 void sinter(CommandContext& ctx) {

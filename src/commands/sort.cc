@@ -217,11 +217,11 @@ void store(CommandContext& ctx, const Sorting& s, const std::vector<Element>& el
     w.overwrite();
     FreshListIds ids(values.size());
     for (const std::string& value : values) w.put(ids.next(w.version()), value);
-    w.commit();
+    w.commit(event::list, "sortstore");
   } else if (to.exists() || stamps_all(ctx, to)) {
     Write w(ctx, to, TypeId::list);
     w.remove_key();
-    w.commit();
+    w.commit(to.exists() ? event::generic : 0, "del");
   }
   ctx.reply.integer(static_cast<std::int64_t>(values.size()));
 }

@@ -37,11 +37,13 @@ void GroupWrite::commit() {
       w.put(w.keep(id), w.keep(d.encode()));
     }
   }
+  bool created = false;
   if (seen_) {
     const auto before = stream_.consumer(group_, *seen_);
     const std::string element = stream_element::of_consumer(group_, *seen_);
     Cell cell;
     const bool known = stream_.find(element, cell) && cell.live();
+    created = !known;
     const bool stale = known && ctx_.now - decode_seen(cell.stored) >= seen_step_ms;
     if (!known || (stale && !w.empty())) {
       w.put(w.keep(element), w.keep(encode_seen(ctx_.now)));
@@ -49,7 +51,7 @@ void GroupWrite::commit() {
       static_cast<StreamCollection*>(key_.collection())->note_seen(group_, *seen_, ctx_.now);
     }
   }
-  if (!w.empty()) w.commit();
+  if (!w.empty()) w.commit(created ? event::stream : 0, "xgroup-createconsumer");
 }
 
 std::optional<StreamGroup> group_of(CommandContext& ctx, const KeyRef& key, std::string_view name) {

@@ -91,7 +91,7 @@ void xgroup_create(CommandContext& ctx) {
   w.put(w.keep(stream_element::of_group(name)), w.keep(group.encode()));
   // The stream outlives its groups.
   if (!s) w.put(stream_element::head, w.keep(StreamHead{}.encode()));
-  w.commit();
+  w.commit(event::stream, "xgroup-create");
   ctx.reply.ok();
 }
 
@@ -115,6 +115,7 @@ void xgroup_setid(CommandContext& ctx) {
   GroupWrite write(ctx, *key, ctx.arg(3));
   write.set_group(group);
   write.commit();
+  ctx.event(event::stream, "xgroup-setid", key->key);
   ctx.reply.ok();
 }
 
@@ -130,7 +131,7 @@ void xgroup_destroy(CommandContext& ctx) {
   // Also where an entry was the first that was written: a stream stays when its groups go.
   if (Cell cell; s.length() == 0 && !s.find(stream_element::head, cell))
     w.put(stream_element::head, w.keep(s.head().encode()));
-  w.commit();
+  w.commit(event::stream, "xgroup-destroy");
   ctx.reply.integer(1);
 }
 
@@ -156,7 +157,7 @@ void xgroup_delconsumer(CommandContext& ctx) {
   const std::size_t owned = pending ? pending->count_of(name) : 0;
   Write w(ctx, *key, TypeId::stream);
   remove_parts(w, s, group, name);
-  w.commit();
+  w.commit(event::stream, "xgroup-delconsumer");
   ctx.reply.integer(static_cast<std::int64_t>(owned));
 }
 

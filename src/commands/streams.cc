@@ -247,7 +247,8 @@ void write_entry(CommandContext& ctx, const KeyRef& key, const AddOptions& o, St
     put_head(w, head);
     if (s) remove_front(w, *s, std::min(gone, length), ids);
   }
-  w.commit();
+  w.commit(event::stream, "xadd");
+  if (gone > 0) ctx.event(event::stream, "xtrim", key.key);
 }
 
 void xadd(CommandContext& ctx) {
@@ -339,7 +340,7 @@ void xdel(CommandContext& ctx) {
     head.removed += removed;
     put_head(w, head);
   }
-  if (!w.empty()) w.commit();
+  if (!w.empty()) w.commit(removed > 0 ? event::stream : 0, "xdel");
   ctx.reply.integer(removed);
 }
 
@@ -378,7 +379,7 @@ void xtrim(CommandContext& ctx) {
     Write w(ctx, *key, TypeId::stream);
     put_head(w, head);
     remove_front(w, s, gone, ids);
-    w.commit();
+    w.commit(event::stream, "xtrim");
   }
   ctx.reply.integer(static_cast<std::int64_t>(gone));
 }
@@ -440,7 +441,7 @@ void xsetid(CommandContext& ctx) {
   if (!to.highest_deleted.zero()) head.highest_deleted = to.highest_deleted;
   Write w(ctx, *key, TypeId::stream);
   put_head(w, head);
-  w.commit();
+  w.commit(event::stream, "xsetid");
   ctx.reply.ok();
 }
 

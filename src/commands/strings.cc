@@ -76,18 +76,21 @@ bool parse_set(CommandContext& ctx, std::size_t from, SetOptions& out) {
   return true;
 }
 
+// `told`: what the event of it is called; none when empty.
 void store_value(CommandContext& ctx, const KeyRef& key, std::string_view value, UnixMs expire_at,
-                 bool keep_ttl) {
+                 bool keep_ttl, std::string_view told = "set") {
   Write w(ctx, key, TypeId::string);
   keep_ttl ? w.overwrite_keeping_expiry() : w.overwrite();
   if (expire_at != 0) w.expire_at(expire_at);
   w.set_string(value);
-  w.commit();
+  w.commit(told.empty() ? 0 : event::string, told);
+  if (expire_at != 0) ctx.event(event::generic, "expire", key.key);
 }
 
 void set(CommandContext& ctx) {
   SetOptions how;
   if (ctx.argc() > 3 && !parse_set(ctx, 3, how)) return;
+  ctx.tells_misses = how.get;
   const KeyRef key = ctx.find(ctx.arg(1));
   if (how.get) {
     if (!key.is(TypeId::string)) return ctx.reply.error(Errc::wrong_type);
@@ -122,6 +125,7 @@ void psetex(CommandContext& ctx) {
 }
 
 void getset(CommandContext& ctx) {
+  ctx.tells_misses = true;
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   reply_value(ctx, *key);
@@ -129,13 +133,14 @@ void getset(CommandContext& ctx) {
 }
 
 void getdel(CommandContext& ctx) {
+  ctx.tells_misses = true;
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   reply_value(ctx, *key);
   if (!key->exists()) return;
   Write w(ctx, *key, TypeId::string);
   w.remove_key();
-  w.commit();
+  w.commit(event::generic, "del");
 }
 
 void getex(CommandContext& ctx) {
@@ -154,13 +159,15 @@ void getex(CommandContext& ctx) {
       at = *when;
     }
   }
+  ctx.tells_misses = true;
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
   reply_value(ctx, *key);
   if (!key->exists() || (at == 0 && !(persist && key->expires_at() != 0))) return;
   Write w(ctx, *key, TypeId::string);
-  at != 0 && at <= ctx.now ? w.remove_key() : w.expire_at(at);
-  w.commit();
+  const bool past = at != 0 && at <= ctx.now;
+  past ? w.remove_key() : w.expire_at(at);
+  w.commit(event::generic, past ? "del" : at != 0 ? "expire" : "persist");
 }
 
 // Stores the pairs of MSET and MSETNX. A command has one version per slot, so of a key that occurs
@@ -177,7 +184,8 @@ void store_pairs(CommandContext& ctx) {
     places.erase(std::unique(places.begin(), places.end(), same), places.end());
   }
   for (const std::size_t i : places)
-    store_value(ctx, ctx.find(ctx.arg(i)), ctx.arg(i + 1), 0, false);
+    store_value(ctx, ctx.find(ctx.arg(i)), ctx.arg(i + 1), 0, false, {});
+  for (std::size_t i = 1; i < ctx.argc(); i += 2) ctx.event(event::string, "set", ctx.arg(i));
 }
 
 void mset(CommandContext& ctx) {
@@ -210,7 +218,7 @@ void append(CommandContext& ctx) {
   std::string value(key->exists() ? bytes_of(*key, scratch) : std::string_view());
   if (too_long(ctx, value.size() + ctx.arg(2).size())) return;
   value.append(ctx.arg(2));
-  store_value(ctx, *key, value, 0, true);
+  store_value(ctx, *key, value, 0, true, "append");
   ctx.reply.integer(static_cast<std::int64_t>(value.size()));
 }
 
@@ -231,7 +239,7 @@ void setrange(CommandContext& ctx) {
   }
   if (value.size() < at + part.size()) value.resize(at + part.size(), '\0');
   value.replace(at, part.size(), part);
-  store_value(ctx, *key, value, 0, true);
+  store_value(ctx, *key, value, 0, true, "setrange");
   ctx.reply.integer(static_cast<std::int64_t>(value.size()));
 }
 
@@ -272,7 +280,7 @@ void increment(CommandContext& ctx, std::int64_t delta) {
   if (!total) return ctx.reply.error("increment or decrement would overflow");
   Write w(ctx, *key, TypeId::string);
   w.add({}, key->exists() ? &cell : nullptr, w.keep(format_int(delta)), w.keep(format_int(*total)));
-  w.commit();
+  w.commit(event::string, "incrby");
   ctx.reply.integer(*total);
 }
 
@@ -313,7 +321,7 @@ void incrbyfloat(CommandContext& ctx) {
   const std::string_view text = w.keep(format_long_double(total));
   w.add({}, key->exists() ? &cell : nullptr, w.keep(format_long_double(*delta)), text);
   ctx.reply.bulk(text);
-  w.commit();
+  w.commit(event::string, "incrbyfloat");
 }
 
 // ---- LCS

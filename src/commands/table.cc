@@ -29,7 +29,8 @@ class Table {
     for (const auto family :
          {string_commands(), key_commands(), hash_commands(), set_commands(), zset_commands(),
           list_commands(), bitmap_commands(), bitfield_commands(), hyperloglog_commands(),
-          geo_commands(), stream_commands(), session_commands(), internal_commands()}) {
+          geo_commands(), stream_commands(), pubsub_commands(), session_commands(),
+          internal_commands()}) {
       for (const CommandSpec& spec : family) add(spec);
     }
   }

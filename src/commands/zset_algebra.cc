@@ -207,7 +207,10 @@ void algebra(CommandContext& ctx, Operation operation, Output output) {
     return x.score < y.score || (x.score == y.score && x.member < y.member);
   });
   if (output == Output::store) {
-    store(ctx, to, elements, a.reads_target);
+    store(ctx, to, elements, a.reads_target,
+          operation == Operation::set_union   ? "zunionstore"
+          : operation == Operation::set_inter ? "zinterstore"
+                                              : "zdiffstore");
     return ctx.reply.integer(size);
   }
   const Emit emit = emit_scores(ctx, a.with_scores);

@@ -51,10 +51,12 @@ struct AddOptions {
 void add_scores(CommandContext& ctx, const AddOptions& how, const std::vector<Scored>& elements);
 
 // Makes `to` a sorted set of these elements and nothing else, or removes it when there are none.
-// `copy`: the members may lie in the record of `to`.
-void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy);
+// `copy`: the members may lie in the record of `to`. `told`: the name of the event.
+void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy,
+           std::string_view told);
 // Removes these members, which may lie in the record.
-void remove(CommandContext& ctx, const KeyRef& key, const std::vector<Scored>& elements);
+void remove(CommandContext& ctx, const KeyRef& key, const std::vector<Scored>& elements,
+            std::string_view told);
 
 void zrange(CommandContext& ctx);
 void zrangestore(CommandContext& ctx);

@@ -34,7 +34,7 @@ void pop(CommandContext& ctx, const KeyRef& key, std::int64_t count, bool highes
     popped.push_back({member, score});
     return true;
   });
-  remove(ctx, key, popped);
+  remove(ctx, key, popped, highest ? "zpopmax" : "zpopmin");
 }
 
 void pop_one_key(CommandContext& ctx, bool highest) {

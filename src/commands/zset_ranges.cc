@@ -204,7 +204,7 @@ void range_command(CommandContext& ctx, std::size_t at, RangeWords words) {
         return true;
       });
     }
-    store(ctx, to, elements, to.node == key->node);
+    store(ctx, to, elements, to.node == key->node, "zrangestore");
     return ctx.reply.integer(static_cast<std::int64_t>(elements.size()));
   }
   const Emit emit = emit_scores(ctx, words.with_scores);
@@ -239,7 +239,10 @@ void remove_range(CommandContext& ctx, By by) {
     });
   }
   ctx.reply.integer(static_cast<std::int64_t>(doomed.size()));
-  remove(ctx, *key, doomed);
+  remove(ctx, *key, doomed,
+         by == By::rank    ? "zremrangebyrank"
+         : by == By::score ? "zremrangebyscore"
+                           : "zremrangebylex");
 }
 
 }  // namespace

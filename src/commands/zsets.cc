@@ -23,7 +23,8 @@ bool may_write(const AddOptions& how, std::optional<double> now, double score) {
 
 }  // namespace
 
-void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy) {
+void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& elements, bool copy,
+           std::string_view told) {
   if (elements.empty() && !to.exists() && !on_ring(ctx, to)) return;
   Write w(ctx, to, TypeId::zset);
   std::vector<ScoreBytes> payloads;
@@ -37,14 +38,16 @@ void store(CommandContext& ctx, const KeyRef& to, const std::vector<Scored>& ele
       w.put(copy ? w.keep(std::string(e.member)) : e.member, {bytes.data(), bytes.size()});
     }
   }
-  w.commit();
+  if (!elements.empty()) return w.commit(event::zset, told);
+  w.commit(to.exists() ? event::generic : 0, "del");
 }
 
-void remove(CommandContext& ctx, const KeyRef& key, const std::vector<Scored>& elements) {
+void remove(CommandContext& ctx, const KeyRef& key, const std::vector<Scored>& elements,
+            std::string_view told) {
   if (elements.empty()) return;
   Write w(ctx, key, TypeId::zset);
   for (const Scored& e : elements) w.remove(w.keep(std::string(e.member)));
-  w.commit();
+  w.commit(event::zset, told);
 }
 
 void add_scores(CommandContext& ctx, const AddOptions& how, const std::vector<Scored>& elements) {
@@ -77,7 +80,7 @@ void add_scores(CommandContext& ctx, const AddOptions& how, const std::vector<Sc
     if (elements.size() > 1) named.emplace(member, i);
   }
   ctx.reply.integer(how.ch ? added + updated : added);
-  if (!w.empty()) w.commit();
+  if (!w.empty()) w.commit(added + updated > 0 ? event::zset : 0, "zadd");
 }
 
 }  // namespace zset
@@ -166,7 +169,7 @@ void add_increment(CommandContext& ctx, const AddOptions& how, double delta,
     } else if (!add_to_sum(ctx, *key, w, member, delta)) {
       return ctx.reply.error(nan_error);
     }
-    w.commit();
+    w.commit(!now || *now != total ? event::zset : 0, "zincr");
   }
   if (!ring) return ctx.reply.real(total);
   // Sums add up in their own order; the reply is what a reader will see.
@@ -213,7 +216,7 @@ void zrem(CommandContext& ctx) {
     w.remove(ctx.arg(i));
   }
   ctx.reply.integer(removed);
-  if (!w.empty()) w.commit();
+  if (!w.empty()) w.commit(removed > 0 ? event::zset : 0, "zrem");
 }
 
 void reply_score(CommandContext& ctx, const ZsetCollection* z, std::string_view member) {

@@ -159,7 +159,7 @@ Result<void> shutdown_flags(const CheckCall& call) {
 Result<void> event_classes(const CheckCall& call) {
   constexpr std::string_view known = "Ag$lshzxeKEtmdn";
   constexpr std::string_view all = "g$lshzxetd";
-  constexpr std::string_view order = "g$lshzxetdKEmn";
+  constexpr std::string_view order = "g$lshzxetdnKEm";
   std::string wanted;
   for (const char c : call.value.text) {
     if (known.find(c) == std::string_view::npos) {

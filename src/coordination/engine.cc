@@ -308,6 +308,7 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     CommandContext ctx(c.args, reply, c.db, now, spaces_, sink, random_, command_options_);
     // What was watched must be as it was, at the replicas too.
     ctx.based = (flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty();
+    ctx.publish_to(host_, *c.spec);
     if (job.hash_known) {
       ctx.first_key_known = true;
       ctx.first_slot = job.slot;
@@ -461,8 +462,12 @@ void Engine::tick(std::int64_t stood_still_ms) {
   const SteadyMs now = clock_.steady_ms();
   const UnixMs wall = clock_.wall_ms();
   if (active_expire_)
-    space_.expire_due(wall, 2000,
-                      [this](Slot, DbIndex, std::string_view) { metrics_.expired_keys.add(); });
+    space_.expire_due(wall, 2000, [this](Slot slot, DbIndex db, std::string_view key) {
+      metrics_.expired_keys.add();
+      // Every replica finds it out; the one that acts tells.
+      if ((command_options_.notify & event::expired) && acting_node(slot) == options_.self)
+        publish_event(host_, command_options_.notify, "expired", key, db);
+    });
   metrics_.expired_stubs.add(space_.stubs_made() -
                              std::exchange(stubs_counted_, space_.stubs_made()));
   if (options_.persist && alone_ && space_.rows().count() &&

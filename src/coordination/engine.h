@@ -43,9 +43,8 @@
 
 namespace gyre {
 
-class EngineHost {
+class EngineHost : public Publisher {
  public:
-  virtual ~EngineHost() = default;
   // A local ticket's reply is ready.
   virtual void answer(const Ticket& ticket, std::string&& reply) = 0;
   virtual void walked(const Ticket& ticket, WalkResult&& result) = 0;
@@ -55,6 +54,9 @@ class EngineHost {
   virtual std::int64_t give_up_ms(NodeIndex peer) = 0;
   // Something that another shard or the node itself answers (identity).
   virtual void node_message(NodeIndex peer, const Envelope& envelope) = 0;
+  // What was published on another node. A host without subscribers does nothing.
+  virtual void published_elsewhere(const Publish& /*message*/) {}
+  std::uint64_t publish(ChannelKind, std::string_view, std::string_view) override { return 0; }
 };
 
 // Told of every effect that commands make here, and again when its operation reached its level: how
@@ -190,6 +192,7 @@ class Engine final : private SyncHost {
     return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty();
   }
   void take_outbox(NodeIndex peer, std::string& to);
+  std::size_t outbox_bytes(NodeIndex peer) const { return peers_[peer.value].outbox.size(); }
   std::size_t answers_bytes(NodeIndex peer) const { return peers_[peer.value].answers.size(); }
   // The peer cannot be reached in any way: its answers are lost.
   void lose_answers(NodeIndex peer) { peers_[peer.value].answers.clear(); }

@@ -273,6 +273,12 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
     case Kind::walk_answer:
       handle(WalkAnswer{}, &Engine::on_walk_answer);
       break;
+    case Kind::publish: {
+      Publish m;
+      ok = decode_message(e, m) && m.channel_kind <= static_cast<std::uint8_t>(ChannelKind::shard);
+      if (ok) host_.published_elsewhere(m);
+      break;
+    }
     default:
       host_.node_message(from, e);
       break;

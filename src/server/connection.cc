@@ -16,61 +16,85 @@ Connection::Connection(Worker& worker, std::uint64_t connection_id, bool aware)
 
 // ---- replies
 
-std::string& Connection::begin() {
+// The string at the end of the line, where the next bytes belong.
+std::string& Connection::tail() {
   begun_in_line_ = !line_.empty() && line_.back().ready && !line_.back().mute;
   if (!line_.empty() && !begun_in_line_) {
     line_.push_back({.id = next_place_++, .ready = true});
     begun_in_line_ = true;
   }
-  std::string& s = begun_in_line_ ? line_.back().bytes : out_;
+  return begun_in_line_ ? line_.back().bytes : out_;
+}
+
+std::string& Connection::begin() {
+  std::string& s = tail();
   begun_at_ = s.size();
+  begun_ = true;
   return s;
 }
 
-bool Connection::muted() {
-  switch (reply_mode) {
-    case ReplyMode::on:
-      return false;
-    case ReplyMode::off:
-      return true;
-    case ReplyMode::skip_next:  // set by CLIENT REPLY SKIP itself, whose own answer is not sent
-                                // either
-      reply_mode = ReplyMode::skip;
-      return true;
-    case ReplyMode::skip:
-      reply_mode = ReplyMode::on;
-      return true;
+void Connection::next_reply_mode() {
+  if (reply_mode == ReplyMode::skip_next) {
+    reply_mode = ReplyMode::skip;
+  } else if (reply_mode == ReplyMode::skip) {
+    reply_mode = ReplyMode::on;
   }
-  return false;
 }
 
 void Connection::end(std::uint64_t gate) {
+  begun_ = false;
   std::string& s = begun_in_line_ ? line_.back().bytes : out_;
-  if (muted()) {
-    s.resize(begun_at_);
-    return;
+  if (muted()) s.resize(begun_at_);
+  if (!pushes_.empty()) {
+    // Before the reply, so that nothing of it is torn, and nothing of them waits for its gate.
+    s.insert(begun_at_, pushes_);
+    begun_at_ += pushes_.size();
+    if (begun_in_line_) line_bytes_ += pushes_.size();
+    std::string().swap(pushes_);
+    worker_.mark_dirty(*this);
   }
-  if (gate != 0 && (!begun_in_line_ || line_.back().gate < gate)) {
+  if (s.size() > begun_at_ && gate != 0 && (!begun_in_line_ || line_.back().gate < gate)) {
     if (begun_in_line_ && begun_at_ == 0) {
       line_.back().gate = gate;
     } else {
       // What is before it in the same string need not wait for this gate.
-      std::string tail = s.substr(begun_at_);
+      std::string rest = s.substr(begun_at_);
       s.resize(begun_at_);
-      line_.push_back({.id = next_place_++, .ready = true, .gate = gate, .bytes = std::move(tail)});
+      line_.push_back({.id = next_place_++, .ready = true, .gate = gate, .bytes = std::move(rest)});
     }
   }
   worker_.mark_dirty(*this);
 }
 
 void Connection::end_dropped() {
+  begun_ = false;
   std::string& s = begun_in_line_ ? line_.back().bytes : out_;
   s.resize(begun_at_);
 }
 
+void Connection::push(std::string_view bytes) {
+  if (begun_) {
+    pushes_.append(bytes);
+  } else {
+    tail().append(bytes);
+    if (begun_in_line_) line_bytes_ += bytes.size();
+  }
+  worker_.mark_dirty(*this);
+}
+
+// Those of a command whose reply comes later: behind its place, whose number is known already.
+void Connection::put_pushes() {
+  if (begun_ || pushes_.empty()) return;
+  std::string bytes;
+  bytes.swap(pushes_);
+  push(bytes);
+}
+
 std::uint64_t Connection::reserve() {
   line_.push_back({.id = next_place_, .ready = false, .mute = muted()});
-  return next_place_++;
+  const std::uint64_t place = next_place_++;
+  put_pushes();
+  return place;
 }
 
 void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate) {
@@ -87,6 +111,7 @@ void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t ga
 }
 
 void Connection::flush(std::uint64_t persisted) {
+  put_pushes();
   while (!line_.empty() && line_.front().ready && line_.front().gate <= persisted) {
     Place& p = line_.front();
     line_bytes_ -= std::min(line_bytes_, p.bytes.size());

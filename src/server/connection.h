@@ -16,9 +16,11 @@
 #include <string>
 #include <vector>
 
+#include "config/checks.h"
 #include "coordination/request.h"
 #include "net/stream.h"
 #include "resp/request.h"
+#include "server/pubsub.h"
 
 namespace gyre {
 
@@ -47,13 +49,17 @@ class Connection final : public Stream {
   bool authenticated = true;
   bool reading_replicas = false;  // READONLY
   bool no_evict = false;
+  bool monitoring = false;
   enum class ReplyMode : std::uint8_t { on, off, skip_next, skip } reply_mode = ReplyMode::on;
+  std::unique_ptr<Subscriptions> subscriptions;  // once it has subscribed
+  bool subscribed() const { return subscriptions && subscriptions->total() > 0; }
   std::string name, lib_name, lib_version;
   Transaction transaction;
   std::int64_t created_ms = 0, active_ms = 0;  // steady
   SteadyMs soft_limit_since = 0;               // output over the soft limit since; 0: it is not
   std::string last_command = "NULL";
   bool closing = false;  // close when everything in the line has left
+  bool doomed = false;   // over its output limit: closed at the end of the turn
 
   // ---- replies
 
@@ -66,11 +72,22 @@ class Connection final : public Stream {
   // A place for a reply that comes later; the ticket's id.
   std::uint64_t reserve();
   void fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate);
+  // Bytes that answer no command (a message), in their place among the replies, whatever CLIENT
+  // REPLY says. While a command runs they wait until its reply is there, and go before it.
+  void push(std::string_view bytes);
+  // The next command begins: what CLIENT REPLY SKIP silences moves on.
+  void next_reply_mode();
+  // A command's reply is being written.
+  bool begun() const { return begun_; }
   // Moves what is ready to the socket; persisted: the turn up to which all is durable.
   void flush(std::uint64_t persisted);
   // The id that reserve() will give next.
   std::uint64_t next_place() const { return next_place_; }
   bool line_empty() const { return line_.empty(); }
+  // What it is to client-output-buffer-limit.
+  ClientClass output_class() const {
+    return subscribed() ? ClientClass::pubsub : ClientClass::normal;
+  }
   std::size_t output_bytes() const { return out_.size() + line_bytes_ + pending_write_bytes(); }
 
   // ---- input
@@ -108,7 +125,9 @@ class Connection final : public Stream {
     bool mute = false;  // CLIENT REPLY OFF or SKIP
     std::string bytes{};
   };
-  bool muted();
+  bool muted() const { return reply_mode == ReplyMode::off || reply_mode == ReplyMode::skip; }
+  std::string& tail();
+  void put_pushes();
   bool parse(std::string_view input, std::size_t& used);
 
   Worker& worker_;
@@ -124,6 +143,8 @@ class Connection final : public Stream {
   std::size_t line_bytes_ = 0;
   std::size_t begun_at_ = 0;  // begin()'s offset in its string
   bool begun_in_line_ = false;
+  bool begun_ = false;
+  std::string pushes_;  // came while a command ran
   bool suspended_ = false;
   bool resting_ = false;  // not read because too much is unanswered
   std::deque<OwnedCommand> deferred_;

@@ -47,6 +47,39 @@ std::string moved_text(Worker& worker, Slot slot) {
          std::to_string(node.client_cluster_port()) + "\r\n";
 }
 
+// A cluster-aware client's shard channels: those of one slot, which this node holds.
+bool answers_here(Worker& worker, Connection& c, const CommandSpec& spec, Args args, Reply& reply) {
+  std::optional<Slot> slot;
+  bool several = false;
+  for_each_key(spec, args, [&](std::size_t i) {
+    const Slot s = key_slot(args[i]);
+    several |= slot && *slot != s;
+    slot = s;
+  });
+  if (!slot || (!several && worker.engine().holds(*slot))) return true;
+  several ? reply.error(Errc::cross_slot) : reply.raw(moved_text(worker, *slot));
+  c.end(0);
+  return false;
+}
+
+// What a RESP2 connection that listens may send: between messages it could not tell other replies.
+bool spec_allowed_while_subscribed(const CommandSpec& spec) {
+  if (spec.flags & flag::pubsub) return spec.name.ends_with("SUBSCRIBE");
+  return spec.name == "PING" || spec.name == "QUIT" || spec.name == "RESET";
+}
+
+// PING of such a connection looks like a message.
+void pong_message(Connection& c, Args args, Reply& reply) {
+  if (args.size() > 2) {
+    reply.error("wrong number of arguments for 'ping' command");
+  } else {
+    reply.array(2);
+    reply.bulk("pong");
+    reply.bulk(args.size() == 2 ? args[1] : std::string_view());
+  }
+  c.end(0);
+}
+
 }  // namespace
 
 // ---- MULTI, EXEC, WATCH
@@ -231,6 +264,7 @@ void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
     }
     CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
                        command_options_);
+    ctx.publish_to(*this, command.spec());
     command.spec().run(ctx);
   }
 }
@@ -296,6 +330,8 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
     c.defer(OwnedCommand(*spec, c.db, args));
     return;
   }
+  const auto mode_before = c.reply_mode;
+  c.next_reply_mode();
   Reply reply(c.begin(), c.protocol);
   const auto refuse = [&](const Error& error) {
     metrics_.total_error_replies.add();
@@ -327,6 +363,11 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
                           spec->name == "MULTI" || spec->name == "WATCH" || spec->name == "QUIT" ||
                           spec->name == "RESET";
   if ((spec->flags & flag::denyoom) && server_.over_maxmemory()) return refuse(Errc::oom);
+  if (c.subscribed() && c.protocol == 2 && !spec_allowed_while_subscribed(*spec)) {
+    return refuse(Error(Errc::err, "Can't execute '" + to_lower(spec->name) +
+                                       "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                                       "RESET are allowed in this context"));
+  }
   if (!(spec->flags & flag::loading) && !server_.serving()) {
     return refuse(server_.loading()
                       ? Error(Errc::loading)
@@ -349,13 +390,20 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
   }
   if (server_.pause_clients_until.load(std::memory_order_relaxed) > 0 &&
       spec->name.substr(0, 6) != "CLIENT" &&
-      (!server_.pause_writes_only || (spec->flags & flag::write) || spec->name == "EXEC") &&
+      (!server_.pause_writes_only || (spec->flags & (flag::write | flag::may_replicate)) ||
+       spec->name == "EXEC") &&
       wall_ms() < server_.pause_clients_until.load(std::memory_order_relaxed)) {
     c.end(0);
+    c.reply_mode = mode_before;  // it begins again later
     c.suspend();
     c.defer(OwnedCommand(*spec, c.db, args));
     client_paused_.push_back(c.id);
     return;
+  }
+  const bool monitored = server_.monitoring_threads.load(std::memory_order_relaxed) != 0;
+  if (monitored && spec->name == "EXEC" && !c.transaction.failed) {
+    for (const OwnedCommand& command : c.transaction.commands)
+      tell_monitors(c, command.spec(), command.db(), command.args());
   }
   CommandStats& stats = command_stats_[command_index(*spec)];
   stats.calls.add();
@@ -370,6 +418,9 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
         c.end(0);
       }
     } else {
+      if (spec->keys.first != 0 && c.cluster_aware && !server_.alone() &&
+          !answers_here(*this, c, *spec, args, reply))
+        return;
       SessionCall call{
           .worker = *this, .connection = c, .args = args, .reply = reply, .spec = *spec};
       session_handler (*spec)(call);
@@ -387,6 +438,7 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
     metrics_.total_error_replies.add();
     errors_.note(std::string_view(reply.out()).substr(start, 64));
   }
+  if (monitored) tell_monitors(c, *spec, c.db, args);
   const std::int64_t slow = server_.config().slowlog_log_slower_than;
   if (slow < 0 || (spec->flags & flag::skip_slowlog)) return;
   if (const auto us = static_cast<std::int64_t>(ticks_to_us(ticks)); us >= slow)
@@ -402,7 +454,10 @@ void Worker::route(Connection& c, const CommandSpec& spec, Args args, Slot slot,
     for_each_key(spec, args, [&](std::size_t i) { slots.push_back(key_slot(args[i])); });
     if (slots.empty()) {
       // No key at all (PING): here, at once.
+      if (c.subscribed() && c.protocol == 2 && spec.name == "PING")
+        return pong_message(c, args, reply);
       CommandContext ctx(args, reply, c.db, wall_ms(), spaces_, nullptr, random_, command_options_);
+      ctx.publish_to(*this, spec);
       spec.run(ctx);
       return c.end(0);
     }
@@ -478,6 +533,7 @@ void Worker::run_one_under_barrier(Connection& c, Transaction&& one) {
     const OwnedCommand& command = one.commands.front();
     CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
                        command_options_);
+    ctx.publish_to(*this, command.spec());
     command.spec().run(ctx);
     c.end(0);
   });

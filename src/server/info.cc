@@ -113,7 +113,7 @@ void server_section(InfoLines& out) {
   out.put("threads", server.shards());
 }
 
-// Nothing blocks, tracks or subscribes yet: those are none, not unknown.
+// Nothing blocks or tracks yet: those are none, not unknown.
 void clients_section(InfoLines& out) {
   out.put("connected_clients", out.server().clients.load(std::memory_order_relaxed));
   out.put_signed("maxclients", out.server().config().maxclients);
@@ -207,15 +207,16 @@ void stats_section(InfoLines& out) {
     out.put_real("instantaneous_output_kbps", rates.output_kb);
   }
   out.metrics("stats");
+  const ChannelDirectory& channels = out.server().channels;
+  out.put("pubsub_channels", channels.count(Listening::channel));
+  out.put("pubsub_patterns", channels.count(Listening::pattern));
+  out.put("pubsubshard_channels", channels.count(Listening::shard));
   out.zeros({"total_net_repl_input_bytes",
              "total_net_repl_output_bytes",
              "sync_full",
              "sync_partial_ok",
              "sync_partial_err",
              "evicted_clients",
-             "pubsub_channels",
-             "pubsub_patterns",
-             "pubsubshard_channels",
              "latest_fork_usec",
              "total_forks",
              "migrate_cached_sockets",

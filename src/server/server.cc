@@ -137,6 +137,7 @@ void Server::apply_options() {
   o.hll_sparse_max_bytes = static_cast<std::size_t>(config_.hll_sparse_max_bytes.get());
   o.stream_node_max_entries = static_cast<std::uint64_t>(config_.stream_node_max_entries.get());
   o.proto_max_bulk_len = static_cast<std::size_t>(config_.proto_max_bulk_len.get());
+  o.notify = event_classes(config_.notify_keyspace_events.get());
   const std::lock_guard lock(options_mutex_);
   command_options_ = o;
   command_options_version_.fetch_add(1, std::memory_order_release);
@@ -148,11 +149,12 @@ CommandOptions Server::command_options() const {
 }
 
 void Server::register_hooks() {
-  for (const Option o : {Option::hash_max_listpack_entries, Option::hash_max_listpack_value,
-                         Option::set_max_intset_entries, Option::zset_max_listpack_entries,
-                         Option::zset_max_listpack_value, Option::list_max_listpack_size,
-                         Option::hll_sparse_max_bytes, Option::stream_node_max_entries,
-                         Option::proto_max_bulk_len}) {
+  for (const Option o :
+       {Option::hash_max_listpack_entries, Option::hash_max_listpack_value,
+        Option::set_max_intset_entries, Option::zset_max_listpack_entries,
+        Option::zset_max_listpack_value, Option::list_max_listpack_size,
+        Option::hll_sparse_max_bytes, Option::stream_node_max_entries, Option::proto_max_bulk_len,
+        Option::client_output_buffer_limit, Option::notify_keyspace_events}) {
     config_.on_change(o, [this] { apply_options(); });
   }
   config_.on_change(Option::appendfsync, [this] {

@@ -22,6 +22,7 @@
 #include "ring/ring.h"
 #include "server/info.h"
 #include "server/membership.h"
+#include "server/pubsub.h"
 #include "server/slow_log.h"
 #include "server/worker.h"
 
@@ -93,6 +94,8 @@ class Server final : public StoreSink {
   std::atomic<bool> pause_writes_only{false};        // CLIENT PAUSE .. WRITE
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE
   SlowLog slow_log;
+  ChannelDirectory channels;                         // who listens; any thread
+  std::atomic<std::uint64_t> monitoring_threads{0};  // a bit for each that has a MONITOR client
   InfoSampler sampler;
   // The newest stamp's time of any shard, from time to time.
   UnixMs newest_stamp_ms() const;

@@ -25,6 +25,8 @@ std::size_t arg_bytes(Args args) {
 
 std::string flags_of(const Connection& c) {
   std::string flags;
+  if (c.monitoring) flags += 'O';
+  if (c.subscribed()) flags += 'P';
   if (c.transaction.open) flags += 'x';
   if (c.closing) flags += 'c';
   if (c.reading_replicas) flags += 'r';
@@ -33,7 +35,7 @@ std::string flags_of(const Connection& c) {
 }
 
 // One line of CLIENT LIST, with Redis' fields in Redis' order. What Redis counts and Gyre does not
-// have (fixed reply buffers, subscriptions) is 0; fd is -1: descriptors belong to the event loop.
+// have (fixed reply buffers) is 0; fd is -1: descriptors belong to the event loop.
 // running: the arguments of the command under way, when it is this client's.
 std::string line_of(const Worker& worker, Connection& c, Args running) {
   const SteadyMs now = worker.now_ms();
@@ -61,9 +63,12 @@ std::string line_of(const Worker& worker, Connection& c, Args running) {
   number("idle", running.empty() ? (now - c.active_ms) / 1000 : 0);
   field("flags", flags_of(c));
   number("db", c.db.value);
-  number("sub", 0);
-  number("psub", 0);
-  number("ssub", 0);
+  const auto listens = [&](Listening what) {
+    return c.subscriptions ? static_cast<std::int64_t>(c.subscriptions->count(what)) : 0;
+  };
+  number("sub", listens(Listening::channel));
+  number("psub", listens(Listening::pattern));
+  number("ssub", listens(Listening::shard));
   number("multi",
          c.transaction.open ? static_cast<std::int64_t>(c.transaction.commands.size()) : -1);
   bytes("qbuf", query);
@@ -85,12 +90,13 @@ std::string line_of(const Worker& worker, Connection& c, Args running) {
   return line;
 }
 
-// Everybody is a normal client: there are no masters, replicas or subscribers.
-enum class Type : std::uint8_t { normal, other, unknown };
+// A client is a normal one or a subscriber: there are no masters and replicas.
+enum class Type : std::uint8_t { any, normal, pubsub, nobody, unknown };
 Type type_of(std::string_view text) {
   if (is_word(text, "normal")) return Type::normal;
-  for (const char* other : {"master", "replica", "slave", "pubsub"}) {
-    if (is_word(text, other)) return Type::other;
+  if (is_word(text, "pubsub")) return Type::pubsub;
+  for (const char* other : {"master", "replica", "slave"}) {
+    if (is_word(text, other)) return Type::nobody;
   }
   return Type::unknown;
 }
@@ -104,11 +110,12 @@ struct Filter {
   std::optional<std::uint64_t> id;
   std::vector<std::uint64_t> ids;
   std::string address, local_address;
-  bool nobody = false;                // of a type that no client has
+  Type type = Type::any;
   std::optional<std::uint64_t> skip;  // whoever asks
 
   bool takes(const Connection& c) const {
-    if (nobody || !c.is_open()) return false;
+    if (!c.is_open()) return false;
+    if (type != Type::any && type != (c.subscribed() ? Type::pubsub : Type::normal)) return false;
     if (id && c.id != *id) return false;
     if (!ids.empty() && std::find(ids.begin(), ids.end(), c.id) == ids.end()) return false;
     if (!address.empty() && c.peer_address() != address) return false;
@@ -130,9 +137,8 @@ void list(SessionCall& call) {
   const Args args = call.args;
   Filter filter;
   if (args.size() == 4 && is_word(args[2], "type")) {
-    const Type type = type_of(args[3]);
-    if (type == Type::unknown) return unknown_type(call.reply, args[3]);
-    filter.nobody = type == Type::other;
+    filter.type = type_of(args[3]);
+    if (filter.type == Type::unknown) return unknown_type(call.reply, args[3]);
   } else if (args.size() > 3 && is_word(args[2], "id")) {
     for (std::size_t i = 3; i < args.size(); ++i) {
       const auto one = int_of(call, i, "Invalid client ID");
@@ -204,9 +210,8 @@ bool kill_filter(SessionCall& call, Filter& filter) {
       }
       filter.id = static_cast<std::uint64_t>(*one);
     } else if (is_word(args[i], "type")) {
-      const Type type = type_of(value);
-      if (type == Type::unknown) return unknown_type(call.reply, value), false;
-      filter.nobody |= type == Type::other;
+      filter.type = type_of(value);
+      if (filter.type == Type::unknown) return unknown_type(call.reply, value), false;
     } else if (is_word(args[i], "addr")) {
       filter.address = value;
     } else if (is_word(args[i], "laddr")) {

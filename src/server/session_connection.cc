@@ -108,6 +108,8 @@ void quit(SessionCall& call) {
 void reset(SessionCall& call) {
   Connection& c = call.connection;
   c.transaction = {};
+  if (c.subscriptions) call.worker.subscribers().remove_all(*c.subscriptions);
+  call.worker.monitor(c, false);
   c.db = {};
   c.protocol = 2;
   c.name.clear();

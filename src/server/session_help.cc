@@ -47,6 +47,15 @@ void client(SessionCall& call) {
        "UNPAUSE|End a pause.");
 }
 
+void pubsub(SessionCall& call) {
+  help(call,
+       "CHANNELS [<pattern>]|Return the channels that somebody listens to.\n"
+       "NUMPAT|Return how many patterns are listened to.\n"
+       "NUMSUB [<channel> ...]|Return how many clients listen to channels, patterns apart.\n"
+       "SHARDCHANNELS [<pattern>]|Return the shard channels that somebody listens to.\n"
+       "SHARDNUMSUB [<shardchannel> ...]|Return how many clients listen to shard channels.");
+}
+
 void config(SessionCall& call) {
   help(call,
        "GET <pattern> [<pattern> ...]|Return the options that match, and their values.\n"
@@ -115,6 +124,7 @@ void gyre(SessionCall& call) {
 
 constexpr auto rows = std::to_array<SessionRow>({
     {"CLIENT|HELP", client},
+    {"PUBSUB|HELP", pubsub},
     {"CONFIG|HELP", config},
     {"MODULE|HELP", module},
     {"MEMORY|HELP", memory},

@@ -15,27 +15,9 @@ namespace {
 // Redis' bounds: an entry is for reading, not for replaying.
 constexpr std::size_t args_max = 32;
 constexpr std::size_t arg_bytes_max = 128;
-constexpr std::string_view hidden = "(redacted)";
 
 bool is(std::string_view arg, std::string_view word) {
   return equals_ignore_case(arg, word);
-}
-
-// Whether argument i is a password: of AUTH, of HELLO .. AUTH name password, or the value of a
-// secret option in CONFIG SET. User names go with their passwords, as in Redis.
-bool secret(Args args, std::size_t i) {
-  if (is(args[0], "auth")) return i >= 1;
-  if (is(args[0], "hello")) {
-    for (std::size_t back = 1; back <= 2 && back + 2 <= i; ++back) {
-      if (is(args[i - back], "auth")) return true;
-    }
-    return false;
-  }
-  if (is(args[0], "config") && i >= 3 && i % 2 == 1 && is(args[1], "set")) {
-    const auto option = find_option(args[i - 1]);
-    return option && option_spec(*option).has(option_flag::secret);
-  }
-  return false;
 }
 
 std::vector<std::string> trimmed(Args args) {
@@ -46,8 +28,8 @@ std::vector<std::string> trimmed(Args args) {
     const std::string_view arg = args[i];
     if (args.size() > args_max && i == args_max - 1) {
       out.push_back("... (" + std::to_string(args.size() - args_max + 1) + " more arguments)");
-    } else if (secret(args, i)) {
-      out.emplace_back(hidden);
+    } else if (secret_argument(args, i)) {
+      out.emplace_back(hidden_argument);
     } else if (arg.size() > arg_bytes_max) {
       out.push_back(std::string(arg.substr(0, arg_bytes_max)) + "... (" +
                     std::to_string(arg.size() - arg_bytes_max) + " more bytes)");
@@ -59,6 +41,27 @@ std::vector<std::string> trimmed(Args args) {
 }
 
 }  // namespace
+
+// Of AUTH, of HELLO .. AUTH name password, of MIGRATE .. AUTH and AUTH2, or the value of a secret
+// option in CONFIG SET. User names go with their passwords, as in Redis.
+bool secret_argument(Args args, std::size_t i) {
+  if (is(args[0], "auth")) return i >= 1;
+  if (is(args[0], "hello")) {
+    for (std::size_t back = 1; back <= 2 && back + 2 <= i; ++back) {
+      if (is(args[i - back], "auth")) return true;
+    }
+    return false;
+  }
+  if (is(args[0], "migrate")) {
+    return (i >= 1 && is(args[i - 1], "auth")) || (i >= 1 && is(args[i - 1], "auth2")) ||
+           (i >= 2 && is(args[i - 2], "auth2"));
+  }
+  if (is(args[0], "config") && i >= 3 && i % 2 == 1 && is(args[1], "set")) {
+    const auto option = find_option(args[i - 1]);
+    return option && option_spec(*option).has(option_flag::secret);
+  }
+  return false;
+}
 
 void SlowLog::note(Args args, std::int64_t us, UnixMs now, const Client& client, std::size_t max) {
   SlowEntry entry{0, now, us, trimmed(args), std::string(client.address), std::string(client.name)};

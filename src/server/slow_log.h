@@ -48,6 +48,10 @@ class SlowLog {
   std::uint64_t next_id_ = 0;
 };
 
+// Whether argument i is a password, or the name that goes with one: shown as hidden_argument.
+bool secret_argument(Args args, std::size_t i);
+inline constexpr std::string_view hidden_argument = "(redacted)";
+
 // Notes the command when it was slow by the present configuration. us: how long it ran.
 void slow_log_note(Worker& worker, const Connection& client, Args args, std::int64_t us);
 

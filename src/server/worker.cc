@@ -41,6 +41,8 @@ Worker::Worker(Server& server, ShardIndex shard)
       command_stats_(all_commands().size()),
       random_(random_seed()),
       spaces_(*this),
+      subscribers_(server.channels, shard),
+      output_limits_(server.config().buffer_limits()),
       arena_(std::make_unique<char[]>(arena_bytes)),
       ticker_(loop_) {
   missing_subcommand_.resize(all_commands().size());
@@ -141,6 +143,7 @@ void Worker::refresh_command_options() {
   if (version == command_options_version_) return;
   command_options_ = server_.command_options();
   command_options_version_ = version;
+  output_limits_ = server_.config().buffer_limits();
 }
 
 void Worker::take_mail() {
@@ -200,6 +203,8 @@ void Worker::closed(Connection& c) {
   const auto at = connections_.find(c.id);
   if (at == connections_.end()) return;
   c.close();
+  if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
+  monitor(c, false);
   server_.clients.fetch_sub(1);
   graveyard_.push_back(std::move(at->second));
   connections_.erase(at);
@@ -341,6 +346,7 @@ void Worker::end_turn() {
     c->flush(durable);
     if (!c->line_empty()) gated_.push_back(id);
   }
+  close_doomed();
   if (loaded_) publish();
   free_closed();
 }
@@ -427,25 +433,33 @@ void Worker::tick() {
 void Worker::check_clients() {
   Config& config = server_.config();
   const std::int64_t timeout = config.timeout.get() * 1000;
-  const auto limits = config.buffer_limits();
-  const auto& normal = limits[static_cast<std::size_t>(ClientClass::normal)];
   const SteadyMs now = now_ms();
-  std::vector<Connection*> out;
+  std::vector<Connection*> out, over;
   for (auto& [id, c] : connections_) {
-    if (timeout > 0 && now - c->active_ms > timeout && c->line_empty()) out.push_back(c.get());
+    // Who listens may have nothing to say.
+    if (timeout > 0 && now - c->active_ms > timeout && c->line_empty() && !c->subscribed() &&
+        !c->monitoring) {
+      out.push_back(c.get());
+      continue;
+    }
     const std::size_t bytes = c->output_bytes();
-    const bool hard = normal.hard_bytes > 0 && bytes > static_cast<std::size_t>(normal.hard_bytes);
-    const bool soft = normal.soft_bytes > 0 && bytes > static_cast<std::size_t>(normal.soft_bytes);
+    const auto& limit = output_limits_[static_cast<std::size_t>(c->output_class())];
+    const bool hard = limit.hard_bytes > 0 && bytes > static_cast<std::size_t>(limit.hard_bytes);
+    const bool soft = limit.soft_bytes > 0 && bytes > static_cast<std::size_t>(limit.soft_bytes);
     if (!soft) c->soft_limit_since = 0;
     if (soft && c->soft_limit_since == 0) c->soft_limit_since = now;
-    if (hard || (soft && now - c->soft_limit_since > normal.soft_seconds * 1000)) {
-      metrics_.client_output_buffer_limit_disconnections.add();
-      LOG_SELDOM(warning, "client %s is closed: its output passed client-output-buffer-limit",
-                 c->peer_address().c_str());
-      out.push_back(c.get());
-    }
+    if (hard || (soft && now - c->soft_limit_since > limit.soft_seconds * 1000))
+      over.push_back(c.get());
   }
   for (Connection* c : out) closed(*c);
+  for (Connection* c : over) over_output_limit(*c);
+}
+
+void Worker::over_output_limit(Connection& c) {
+  metrics_.client_output_buffer_limit_disconnections.add();
+  LOG_SELDOM(warning, "client %s is closed: its output passed client-output-buffer-limit",
+             c.peer_address().c_str());
+  closed(c);
 }
 
 // ---- walks

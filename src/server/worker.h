@@ -35,6 +35,7 @@
 #include "server/info.h"
 #include "server/inside.h"
 #include "server/mailbox.h"
+#include "server/pubsub.h"
 
 namespace gyre {
 
@@ -118,6 +119,9 @@ class Worker final : public EngineHost {
     return connections_;
   }
   bool congested() const;
+  Subscribers& subscribers() { return subscribers_; }
+  // MONITOR: from now on the client sees every command of this node, or no longer.
+  void monitor(Connection& c, bool on);
   void pause_reading(Connection& c) { paused_.push_back(c.id); }
 
   // ---- dispatch (server/dispatch.cc)
@@ -145,6 +149,10 @@ class Worker final : public EngineHost {
   bool store(std::uint64_t turn, StoreBatch&& rows) override;
   std::int64_t give_up_ms(NodeIndex peer) override;
   void node_message(NodeIndex peer, const Envelope& envelope) override;
+  // ---- and pub/sub (server/worker_pubsub.cc)
+  void published_elsewhere(const Publish& message) override;
+  std::uint64_t publish(ChannelKind kind, std::string_view channel,
+                        std::string_view message) override;
 
   // By this worker's link. Questions are dropped while it is down: they are asked again.
   void send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message);
@@ -210,6 +218,14 @@ class Worker final : public EngineHost {
   void bring_up(NodeIndex peer);
   NodeIndex peer_of(BusConnection& c) const;
   void check_clients();
+  void over_output_limit(Connection& c);
+  std::uint64_t publish_here(ChannelKind kind, std::string_view channel, std::string_view message);
+  void publish_to_peers(ChannelKind kind, std::string_view channel, std::string_view message);
+  void deliver(ChannelKind kind, std::string_view channel, std::string_view message);
+  void push(Connection& c, std::string_view bytes);
+  void close_doomed();
+  // To every MONITOR client of the node: a command that has run.
+  void tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args);
 
   friend class Server;
 
@@ -237,6 +253,10 @@ class Worker final : public EngineHost {
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;
   std::vector<std::uint64_t> dirty_, gated_, paused_;
+  Subscribers subscribers_;
+  BufferLimits output_limits_{};  // of the configuration as this thread knows it
+  std::vector<Connection*> monitors_;
+  std::vector<std::uint64_t> doomed_;  // over them: closed at the end of the turn
   std::uint64_t next_connection_ = 1;
 
   std::unique_ptr<char[]> arena_;

@@ -5,6 +5,11 @@
 
 namespace gyre {
 
+void CommandContext::publish_to(Publisher& to, const CommandSpec& spec) {
+  publisher = &to;
+  tells_misses = (spec.flags & (flag::read | flag::internal)) == flag::read;
+}
+
 KeyRef CommandContext::find(std::string_view key, DbIndex in) {
   if (first_key_known) {
     first_key_known = false;
@@ -27,6 +32,7 @@ KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash,
     }
   }
   ref.visible ? ++hits : ++misses;
+  if (!ref.visible && tells_misses) event(event::miss, "keymiss", key, in);
   return ref;
 }
 
@@ -121,9 +127,35 @@ void Write::remove_key() {
 }
 
 void Write::commit() {
+  if (ctx_.options.notify) [[unlikely]]
+    return commit_telling(0, {});
   ctx_.wrote = true;
   const ApplyResult& result = space_.merge(slot_, hash_, effect_);
   if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
+}
+
+void Write::commit(std::uint32_t of, std::string_view name) {
+  if (ctx_.options.notify) [[unlikely]]
+    return commit_telling(of, name);
+  commit();
+}
+
+void Write::commit_telling(std::uint32_t of, std::string_view name) {
+  ctx_.wrote = true;
+  const DbIndex db = effect_.db;
+  const bool was = key_.visible;
+  if (key_.node && !was) {
+    // Written anew before the queue of expiries came to it, which will not know it again.
+    const Node& n = *key_.node;
+    if (record_live(n) && n.has(Node::has_expiry) && !space_.expiry_told(n.expiry().at_ms))
+      ctx_.event(event::expired, "expired", key_.key, db);
+  }
+  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
+  const bool is = result.live_after;
+  if (!was && is) ctx_.event(event::created, "new", key_.key, db);
+  if (of != 0) ctx_.event(of, name, key_.key, db);
+  if (of != 0 && was && !is && name != "del") ctx_.event(event::generic, "del", key_.key, db);
 }
 
 }  // namespace gyre

@@ -27,11 +27,14 @@
 #include "record/record.h"
 #include "resp/reply.h"
 #include "resp/request.h"
+#include "shard/key_events.h"
 #include "shard/keyspace.h"
+#include "shard/publisher.h"
 
 namespace gyre {
 
 class CommandContext;
+struct CommandSpec;
 
 // Settings that commands read; a snapshot per node, changed by CONFIG SET. Plain numbers.
 struct CommandOptions {
@@ -42,6 +45,7 @@ struct CommandOptions {
   std::size_t hll_sparse_max_bytes = 3000;
   std::uint64_t stream_node_max_entries = 100;  // what XADD and XTRIM with ~ remove at once
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
+  std::uint32_t notify = 0;  // classes of key events that are published (shard/key_events.h)
 };
 
 // The shards of this node, as far as the running command may reach them: its own, or all while a
@@ -104,6 +108,9 @@ class CommandContext {
   const CommandOptions& options;
   KeySpaces& spaces;
   EffectSink* sink;
+  Publisher* publisher = nullptr;  // nullptr: nobody listens
+  // Whoever runs the command says where it may publish.
+  void publish_to(Publisher& to, const CommandSpec& spec);
 
   std::string_view arg(std::size_t i) const { return args[i]; }
   std::size_t argc() const { return args.size(); }
@@ -118,6 +125,18 @@ class CommandContext {
   // Stamps anew: the commands of an EXEC stamp each for itself.
   void next_version() { stamped_in_ = nullptr; }
   bool wrote = false;
+
+  // What became of a key (a keyspace notification), after it did. One comparison while nobody wants
+  // to know.
+  void event(std::uint32_t of, std::string_view name, std::string_view key) {
+    event(of, name, key, db);
+  }
+  void event(std::uint32_t of, std::string_view name, std::string_view key, DbIndex in) {
+    if ((options.notify & of) && publisher) [[unlikely]]
+      publish_event(*publisher, options.notify, name, key, in);
+  }
+  bool tells_misses = false;  // its row: a lookup that finds nothing is an event
+
   std::uint32_t hits = 0, misses = 0;  // lookups, for INFO
   // From the command's row: its effects carry the version of what it read.
   bool based = false;
@@ -168,10 +187,15 @@ class Write {
 
   bool empty() const { return effect_.changes.empty() && !header_; }
   void commit();
+  // The same, and tells what happened: `of` and `name` as for CommandContext::event(). When nothing
+  // is left of the key, that it is deleted is told, too.
+  void commit(std::uint32_t of, std::string_view name);
   // For a payload that is not a counter's text (a sorted set's score).
   Effect& effect() { return effect_; }
 
  private:
+  void commit_telling(std::uint32_t of, std::string_view name);
+
   CommandContext& ctx_;
   KeySpace& space_;
   Slot slot_;
@@ -188,7 +212,7 @@ inline constexpr std::uint32_t write = 1u << 0, read = 1u << 1, fast = 1u << 2, 
                                stale = 1u << 7, no_auth = 1u << 8, no_multi = 1u << 9,
                                movablekeys = 1u << 10, pubsub = 1u << 11, blocking = 1u << 12,
                                skip_slowlog = 1u << 13, skip_monitor = 1u << 14,
-                               allow_busy = 1u << 15,
+                               allow_busy = 1u << 15, may_replicate = 1u << 16,
                                // Gyre's own, not shown by COMMAND:
     once = 1u << 20,         // must not run twice: never sent to a second node
     based = 1u << 21,        // its effect depends on what it read: carries a base

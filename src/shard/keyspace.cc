@@ -281,6 +281,7 @@ std::size_t KeySpace::expire_due(
       drop(due.slot, due.db, table, table.find(record->key(), due.hash), true);
     }
   }
+  expired_upto_ = due_.empty() || due_.front().at_ms > now ? now : due_.front().at_ms - 1;
   return done;
 }
 

@@ -135,6 +135,9 @@ class KeySpace {
   std::size_t expire_due(UnixMs now, std::size_t limit,
                          const std::function<void(Slot, DbIndex, std::string_view)>& expired);
 
+  // Whether expire_due() has called its function for a record with this expiry.
+  bool expiry_told(UnixMs at) const { return at <= expired_upto_; }
+
   // Of a record that outlives its expiry, which has passed: what that covers goes. Every replica
   // does so by itself.
   void end_expiry(Slot slot, std::uint64_t hash, DbIndex db, const Node& record);
@@ -228,6 +231,7 @@ class KeySpace {
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t stubs_made_ = 0;
+  UnixMs expired_upto_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped
   std::string row_key_, row_value_;
 };

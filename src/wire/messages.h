@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 8;
+inline constexpr std::uint32_t wire_format = 9;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -57,6 +57,7 @@ enum class Kind : std::uint8_t {
   settled,
   whole_ask,
   whole_answer,
+  publish,
   heartbeat,
   heartbeat_answer,
   end
@@ -93,6 +94,7 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "settled",
                                                                     "whole_ask",
                                                                     "whole_answer",
+                                                                    "publish",
                                                                     "heartbeat",
                                                                     "heartbeat_answer"});
 static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
@@ -546,6 +548,19 @@ struct Acted {
   template <class A>
   void fields(A& a) {
     a(slots);
+  }
+};
+
+// A message to a channel, for the clients of the receiver. Once and unanswered: what a broken link
+// loses is lost, as Redis Cluster has it. In order, for all of a thread go to one thread.
+struct Publish {
+  static constexpr Kind kind = Kind::publish;
+  std::uint8_t channel_kind{};  // ChannelKind
+  std::string_view channel;
+  std::string_view message;
+  template <class A>
+  void fields(A& a) {
+    a(channel_kind), a(channel), a(message);
   }
 };
 

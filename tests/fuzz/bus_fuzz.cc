@@ -59,7 +59,7 @@ bool decodes(const gyre::Envelope& envelope) {
                         WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore, IdentityStored,
                         CompareRanges, CompareRangesAnswer, ListLeaves, ListLeavesAnswer, ListParts,
                         ListPartsAnswer, Confirm, ConfirmAnswer, Settled, WholeAsk, WholeAnswer,
-                        Heartbeat, HeartbeatAnswer>(envelope);
+                        Publish, Heartbeat, HeartbeatAnswer>(envelope);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ class Node1 : public KeySpaces {
       return out;
     }
     CommandContext ctx(args, reply, db, now, *this, sink, random, options);
+    if (publisher) ctx.publish_to(*publisher, *spec);
     spec->run(ctx);
     wrote = ctx.wrote;
     return out;
@@ -61,6 +62,7 @@ class Node1 : public KeySpaces {
   DbIndex db{0};
   UnixMs now = 1'700'000'000'000;
   EffectSink* sink = nullptr;
+  Publisher* publisher = nullptr;
   Random random{42};
   CommandOptions options;
   bool wrote = false;

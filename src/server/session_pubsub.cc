@@ -1,0 +1,155 @@
+// SUBSCRIBE and its kin, PUBSUB, MONITOR: what a client listens to.
+//
+// Each name is answered by a message of its own. These are pushes: CLIENT REPLY OFF does not
+// silence them. Inside EXEC they are the command's reply, as in Redis.
+
+#include <array>
+
+#include "server/session_parts.h"
+
+namespace gyre {
+namespace {
+
+// One confirmation. No name: there was nothing to leave.
+void confirm(SessionCall& call, std::string_view what, std::optional<std::string_view> name,
+             std::size_t count) {
+  std::string frame;
+  Reply reply(frame, call.connection.protocol);
+  reply.push(3);
+  reply.bulk(what);
+  name ? reply.bulk(*name) : reply.null();
+  reply.integer(static_cast<std::int64_t>(count));
+  call.inline_only ? call.reply.raw(frame) : call.connection.push(frame);
+}
+
+Subscriptions& subscriptions_of(Connection& c) {
+  if (!c.subscriptions) c.subscriptions = std::make_unique<Subscriptions>(&c);
+  return *c.subscriptions;
+}
+
+void listen(SessionCall& call, Listening what, std::string_view told) {
+  Subscriptions& s = subscriptions_of(call.connection);
+  const auto most = static_cast<std::size_t>(call.server().config().subscriptions_max.get());
+  if (s.total() + call.args.size() - 1 > most)
+    return call.reply.error("too many subscriptions of one client (subscriptions-max)");
+  for (const std::string_view name : call.args.subspan(1)) {
+    call.worker.subscribers().add(s, what, name);
+    confirm(call, told, name, s.told(what));
+  }
+}
+
+void leave(SessionCall& call, Listening what, std::string_view told) {
+  Subscriptions& s = subscriptions_of(call.connection);
+  if (call.args.size() > 1) {
+    for (const std::string_view name : call.args.subspan(1)) {
+      call.worker.subscribers().remove(s, what, name);
+      confirm(call, told, name, s.told(what));
+    }
+    return;
+  }
+  if (s.count(what) == 0) return confirm(call, told, std::nullopt, s.told(what));
+  while (s.count(what) > 0) {
+    const std::string name = *s.of(what).begin();
+    call.worker.subscribers().remove(s, what, name);
+    confirm(call, told, name, s.told(what));
+  }
+}
+
+void subscribe(SessionCall& call) {
+  listen(call, Listening::channel, "subscribe");
+}
+
+void psubscribe(SessionCall& call) {
+  listen(call, Listening::pattern, "psubscribe");
+}
+
+void ssubscribe(SessionCall& call) {
+  if (call.inline_only)
+    return call.reply.error("SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+  listen(call, Listening::shard, "ssubscribe");
+}
+
+void unsubscribe(SessionCall& call) {
+  leave(call, Listening::channel, "unsubscribe");
+}
+
+void punsubscribe(SessionCall& call) {
+  leave(call, Listening::pattern, "punsubscribe");
+}
+
+void sunsubscribe(SessionCall& call) {
+  leave(call, Listening::shard, "sunsubscribe");
+}
+
+// ---- PUBSUB
+
+void list_names(SessionCall& call, Listening what) {
+  if (call.args.size() > 3) {
+    return call.reply.error("unknown subcommand or wrong number of arguments for '" +
+                            std::string(call.args[1]) + "'. Try PUBSUB HELP.");
+  }
+  const std::string_view pattern = call.args.size() == 3 ? call.args[2] : "*";
+  const std::vector<std::string> names = call.server().channels.names(what, pattern);
+  call.reply.array(names.size());
+  for (const std::string& name : names) call.reply.bulk(name);
+}
+
+void count_clients(SessionCall& call, Listening what) {
+  const Args names = call.args.subspan(2);
+  call.reply.array(2 * names.size());
+  for (const std::string_view name : names) {
+    call.reply.bulk(name);
+    call.reply.integer(static_cast<std::int64_t>(call.server().channels.clients(what, name)));
+  }
+}
+
+void channels(SessionCall& call) {
+  list_names(call, Listening::channel);
+}
+
+void shard_channels(SessionCall& call) {
+  list_names(call, Listening::shard);
+}
+
+void numsub(SessionCall& call) {
+  count_clients(call, Listening::channel);
+}
+
+void shard_numsub(SessionCall& call) {
+  count_clients(call, Listening::shard);
+}
+
+void numpat(SessionCall& call) {
+  call.reply.integer(static_cast<std::int64_t>(call.server().channels.count(Listening::pattern)));
+}
+
+// A second MONITOR is not answered, as in Redis.
+void monitor(SessionCall& call) {
+  if (call.inline_only) return call.reply.error("MONITOR isn't allowed for DENY BLOCKING client");
+  if (call.connection.monitoring) return;
+  call.worker.monitor(call.connection, true);
+  call.reply.ok();
+}
+
+constexpr auto rows = std::to_array<SessionRow>({
+    {"SUBSCRIBE", subscribe},
+    {"UNSUBSCRIBE", unsubscribe},
+    {"PSUBSCRIBE", psubscribe},
+    {"PUNSUBSCRIBE", punsubscribe},
+    {"SSUBSCRIBE", ssubscribe},
+    {"SUNSUBSCRIBE", sunsubscribe},
+    {"MONITOR", monitor},
+    {"PUBSUB|CHANNELS", channels},
+    {"PUBSUB|NUMSUB", numsub},
+    {"PUBSUB|NUMPAT", numpat},
+    {"PUBSUB|SHARDCHANNELS", shard_channels},
+    {"PUBSUB|SHARDNUMSUB", shard_numsub},
+});
+
+}  // namespace
+
+std::span<const SessionRow> pubsub_handlers() {
+  return rows;
+}
+
+}  // namespace gyre

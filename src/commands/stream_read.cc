@@ -161,7 +161,7 @@ void deliver(CommandContext& ctx, const ReadOptions& o, const StreamCollection& 
   const std::int64_t added = s.entries_added(head);
   reply_range(ctx.reply, s, start, StreamId::highest(), o.count, false, [&](StreamId id) {
     if (group.entries_read != StreamGroup::unknown && !holes_from(s, head, id)) {
-      ++group.entries_read;
+      group.entries_read = added_up(group.entries_read, 1);
     } else if (added != 0) {
       group.entries_read = entries_up_to(s, head, id);
     }

@@ -243,7 +243,7 @@ void write_entry(CommandContext& ctx, const KeyRef& key, const AddOptions& o, St
   if (gone > 0) {
     StreamHead head = s ? s->head() : StreamHead{};
     head.last = id;
-    head.removed += static_cast<std::int64_t>(gone);
+    head.removed = added_up(head.removed, static_cast<std::int64_t>(gone));
     put_head(w, head);
     if (s) remove_front(w, *s, std::min(gone, length), ids);
   }
@@ -337,7 +337,7 @@ void xdel(CommandContext& ctx) {
     head.highest_deleted = std::max(head.highest_deleted, id);
   }
   if (removed > 0) {
-    head.removed += removed;
+    head.removed = added_up(head.removed, removed);
     put_head(w, head);
   }
   if (!w.empty()) w.commit(removed > 0 ? event::stream : 0, "xdel");
@@ -374,7 +374,7 @@ void xtrim(CommandContext& ctx) {
   StreamHead head = s.head();
   const std::size_t gone = trimmed(ctx, trim, s.length(), s.rank(trim.least), head.removed);
   if (gone > 0) {
-    head.removed += static_cast<std::int64_t>(gone);
+    head.removed = added_up(head.removed, static_cast<std::int64_t>(gone));
     EntryIds ids(gone);
     Write w(ctx, *key, TypeId::stream);
     put_head(w, head);

@@ -195,10 +195,7 @@ StreamId StreamCollection::last_id() const {
 }
 
 std::int64_t StreamCollection::entries_added(const StreamHead& head) const {
-  std::int64_t added = 0;
-  // What a peer says has been removed is any number.
-  if (__builtin_add_overflow(head.removed, static_cast<std::int64_t>(length()), &added)) return 0;
-  return std::max<std::int64_t>(added, 0);
+  return std::max<std::int64_t>(added_up(head.removed, static_cast<std::int64_t>(length())), 0);
 }
 
 std::optional<StreamGroup> StreamCollection::group(std::string_view name) const {

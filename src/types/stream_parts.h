@@ -12,16 +12,23 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/ids.h"
+#include "base/numbers.h"
 #include "types/list_collection.h"
 #include "types/stream_id.h"
 
 namespace gyre {
+
+// Counters stay at the highest number: clients and peers may set them to any.
+inline std::int64_t added_up(std::int64_t a, std::int64_t b) {
+  return checked_add(a, b).value_or(std::numeric_limits<std::int64_t>::max());
+}
 
 struct StreamHead {
   StreamId last;             // the highest id there ever was

@@ -64,6 +64,13 @@ TEST_CASE("streams: how far a group is behind") {
   CHECK(lag() == ":5 $3 lag :0");
   node("XTRIM s MAXLEN 0");
   CHECK(lag() == ":5 $3 lag :0");
+  // Counters that a client set to the highest stay there.
+  node("XSETID s 5 ENTRIESADDED 9223372036854775807");
+  node("XGROUP SETID s g 5 ENTRIESREAD 9223372036854775807");
+  node("XADD s MAXLEN 0 6 n v");
+  node("XADD s 7 n v");
+  node("XREADGROUP GROUP g c STREAMS s >");
+  CHECK(lag() == ":9223372036854775807 $3 lag :0");
 }
 
 // Each side acts for itself for a while; then both have what the other one wrote.

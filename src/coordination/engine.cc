@@ -215,11 +215,22 @@ void Engine::begin_acting(Slot slot) {
   if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here
 }
 
+// Whether this node's clients used another node for the slot until now. What was acknowledged to
+// them there they read again, whatever the new one has heard of it by now.
+bool Engine::moves_to(Slot slot, NodeIndex acting) {
+  const NodeIndex before = std::exchange(state(slot).used, acting);
+  return before != acting && before != unused;
+}
+
 Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::string& out,
                 std::uint64_t& gate) {
   const UnixMs now = clock_.wall_ms();
   UnixMs above = job.above;
   if (!job.ticket.remote) {
+    if (moves_to(job.slot, options_.self)) {
+      GYRE_PROBE(moved);
+      make_unsure(job.slot);
+    }
     // Who stands before this node was bypassed: what it was allowed to stamp can only lose.
     for (const NodeIndex n : ring_->replicas(job.slot)) {
       if (n == options_.self) break;

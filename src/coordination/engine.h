@@ -232,6 +232,8 @@ class Engine final : private SyncHost {
 
   // ---- state of slots, peers
 
+  static constexpr NodeIndex unused{0xffff};
+  static constexpr NodeIndex cut_off{0xfffe};  // a node whose link has broken since
   struct SlotState {
     bool acting = false;
     bool sure = false;                // knows what was acknowledged
@@ -241,6 +243,7 @@ class Engine final : private SyncHost {
     std::uint8_t agreed = 0;          // of these, the ones in whose view this node acts
     std::uint8_t must = 0;     // bit per replica position that something may have been missed from
     NodeIndex actor{0xffff};   // whose effects came last
+    NodeIndex used = unused;   // who ran the last command of this node's clients
     std::uint32_t doubts = 0;  // a comparison begun before the last doubt proves nothing
     // No comparison is wanted.
     bool well() const { return known && must == 0 && (sure || !acting); }
@@ -302,6 +305,7 @@ class Engine final : private SyncHost {
                     EffectSink* sink);
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
   void begin_acting(Slot slot);
+  bool moves_to(Slot slot, NodeIndex acting);
   Request request_of(std::span<const CommandView> commands, const Job& job) const;
   void act_request(Request&& request);
   void deliver(const Ticket& ticket, std::string&& reply);

@@ -58,6 +58,7 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.write_level = request.levels.write.value;
   m.read_level = request.levels.read.value;
   m.exec = request.exec;
+  m.moved = moves_to(request.slot, target);
   m.ceiling_ms = std::max(ceiling, above + ahead);
   m.above_ms = above;
   for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
@@ -176,6 +177,10 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   // have been acknowledged.
   if (m.after_turn > peers_[from.value].turns_seen[m.from_shard]) {
     GYRE_PROBE(overtook_effects);
+    make_unsure(r.slot);
+  }
+  if (m.moved) {
+    GYRE_PROBE(moved);
     make_unsure(r.slot);
   }
   act_request(std::move(r));

@@ -177,6 +177,7 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
     confirm_read(std::move(g), std::move(out));
     return drain(slot);
   }
+  if (!enough) metrics_.unsure_answers.add();
   repair_differing(g, 0);
   if (execute(views, job, out, gate, false) == Ran::done) deliver(job.ticket, std::move(out));
   drain(slot);

@@ -40,6 +40,7 @@ void Engine::peer_down(NodeIndex peer) {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     if (slots_[i].acting && acting_node(slot) == peer) make_unsure(slot);
+    if (slots_[i].used == peer) slots_[i].used = cut_off;
   }
   p.view.up = p.view.serving = false;
   p.outbox.clear();

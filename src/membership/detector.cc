@@ -120,6 +120,12 @@ void Detector::link_up(NodeIndex peer) {
   peers_[peer.value].out.clear();
 }
 
+void Detector::connected(NodeIndex peer, SteadyMs now) {
+  advance(now);
+  Peer& p = peers_[peer.value];
+  if (p.state == State::alive || p.state == State::suspected) p.answered_at = now;
+}
+
 HeartbeatAnswer Detector::answer(const Heartbeat& probe, const Load& load,
                                  std::int64_t machine_ahead_ms) const {
   HeartbeatAnswer a;

@@ -72,6 +72,9 @@ class Detector {
   bool stuck(NodeIndex peer, SteadyMs now) const;
   void link_up(NodeIndex peer);
   void link_down(NodeIndex peer) { link_up(peer); }
+  // Any connection to the peer was set up just now: one that was started again is not silent,
+  // though no probe has found it yet. It does not take one back that is down.
+  void connected(NodeIndex peer, SteadyMs now);
   HeartbeatAnswer answer(const Heartbeat& probe, const Load& load,
                          std::int64_t machine_ahead_ms) const;
   void answered(NodeIndex peer, const BatchHeader& header, const HeartbeatAnswer& m, SteadyMs now);

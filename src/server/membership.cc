@@ -47,6 +47,7 @@ void Membership::connect(Worker& w, NodeIndex peer) {
   link = std::make_unique<PeerLink>(w.loop(), std::move(options));
   link->on_up = [this, peer, &w](const AnswererInfo&) {
     vitals_.detector().link_up(peer);
+    connected(peer);
     probe(w, peer);
   };
   link->on_down = [this, peer](const std::string&) { vitals_.detector().link_down(peer); };

@@ -81,6 +81,7 @@ void Worker::connect_peers() {
       l.watch.reset();
       l.sent_wall.clear();
       l.threads = static_cast<std::uint16_t>(info.threads);
+      send_mail({0}, [peer](Worker& w) { w.server_.membership()->connected(peer); });
       l.held = server_.membership()->down(peer);
       if (!l.held) bring_up(peer);
     };
@@ -102,7 +103,8 @@ void Worker::bring_up(NodeIndex peer) {
   send_batch(peer, {});  // its answer says whether the peer serves
 }
 
-// A link whose peer is down stays connected, and is used again when the detector takes it back.
+// A peer that is down loses its link, which tells it so if it lives: others act without it from now
+// on. The next link is used when the detector takes the peer back.
 void Worker::peer_detected(NodeIndex peer) {
   if (peer.value >= links_.size()) return;  // not connected yet: on_up asks
   Link& l = links_[peer.value];
@@ -110,7 +112,9 @@ void Worker::peer_detected(NodeIndex peer) {
   if (down == l.held) return;
   l.held = down;
   if (!l.link->up()) return;
-  down ? engine_->peer_down(peer) : bring_up(peer);
+  if (!down) return bring_up(peer);
+  engine_->peer_down(peer);
+  l.link->break_link("its peer is down");
 }
 
 // Requests do not wait for the detector: a link on which something is overdue is broken.

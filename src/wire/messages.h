@@ -175,6 +175,7 @@ struct Forward {
   std::uint8_t protocol{};
   std::uint8_t write_level{}, read_level{};
   bool exec = false;           // the commands are one transaction
+  bool moved = false;          // its sender used another node for this slot before
   std::int64_t ceiling_ms{};   // stamp at or below this or answer late; 0: none
   std::int64_t above_ms{};     // first move the clock above this; 0: no need
   std::uint64_t after_turn{};  // its sender's effects up to this turn were sent before
@@ -183,7 +184,7 @@ struct Forward {
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec),
-        a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
+        a(moved), a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
   }
 };
 

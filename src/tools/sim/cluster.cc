@@ -156,6 +156,13 @@ Cluster::Cluster(std::uint64_t seed, const RunOptions& options)
                                                }));
     nodes_.back()->clock().offset_ms = world_.chance(0.5) ? 0 : world_.draw(-50, 50);
   }
+  plan_.load.guesses = [this] {
+    std::uint64_t n = totals_[static_cast<std::size_t>(Metric::unsure_answers)];
+    for (auto& node : nodes_) {
+      if (node->alive()) n += node->metrics().unsure_answers.get();
+    }
+    return n;
+  };
   plan_.load.well = [this] { return faults_->all_well() && faults_->last() <= well_since_; };
   workload_ =
       std::make_unique<Workload>(world_, *shadow_, plan_.nodes, plan_.load, [this](const Op& op) {

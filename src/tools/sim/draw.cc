@@ -51,7 +51,7 @@ std::vector<Op> Workload::draw(std::size_t client) {
   if (dice < 15)
     draw_register(d, client);
   else if (dice < 27)
-    draw_read(d);
+    draw_read(d, client);
   else if (dice < 40)
     draw_unique(d, client);
   else if (dice < 51)
@@ -85,9 +85,12 @@ void Workload::draw_register(Draft& to, std::size_t client) {
   }
 }
 
-void Workload::draw_read(Draft& to) {
-  Op& o = to.op({"GET", named("reg:" + std::to_string(world_.random.below(clients_.size())))});
-  o.levels.read = {world_.chance(0.6)   ? Level::quorum
+void Workload::draw_read(Draft& to, std::size_t client) {
+  const bool own = world_.chance(0.3);
+  const std::size_t writer = own ? client : world_.random.below(clients_.size());
+  Op& o = to.op({"GET", named("reg:" + std::to_string(writer))});
+  o.levels.read = {own                  ? Level::one
+                   : world_.chance(0.6) ? Level::quorum
                    : world_.chance(0.1) ? Level::all
                                         : Level::one};
 }

@@ -148,6 +148,7 @@ void SimHeart::take(Arrival&& a) {
       l.state = State::up;
       l.backoff = 0;
       vitals_.detector().link_up(index_of(a.from));
+      vitals_.detector().connected(index_of(a.from), node_.time().steady_ms());
       return probe(a.from);
     case Packet::batch:
       if (!vitals_.on_answer(index_of(a.from), a.bytes))

@@ -325,6 +325,7 @@ void SimWorker::peer_detected(NodeIndex peer) {
   if (!down) return bring_up(peer.value);
   l.told_up = false;
   engine_->peer_down(peer);
+  fail_link(peer.value, "the peer is down");
 }
 
 void SimWorker::fail_link(NodeId peer, const char* why) {
@@ -367,6 +368,7 @@ void SimWorker::take(Arrival&& a) {
         l.backoff = 0;
         l.watch.reset();
         l.sent_wall.clear();
+        node_.heart_->vitals().detector().connected(index_of(a.from), node_.time().steady_ms());
         if (!node_.heart_->vitals().detector().down(index_of(a.from))) bring_up(a.from);
         return;
       }

@@ -115,6 +115,8 @@ void Workload::issue(std::size_t client, std::vector<Op>&& ops) {
     op.node = c.node;
     op.start = world_.now();
     op.sure_read = op.levels.read.value == Level::quorum || healthy_;
+    op.guesses = options_.guesses();
+    if (c.first == 0) c.first = op.id;
     world_.log(line_of(op));
     if (op.args[0].starts_with("FLUSH")) flushes_.push_back(op.id);
     if (!op.value.empty() || op.args[0] == "LPOP" || op.args[0] == "RPOP")
@@ -162,7 +164,10 @@ void Workload::round_over(std::size_t client) {
     world_.after(world_.draw(0, 2 * ms), std::move(then));
     return;
   }
-  if (c.down || world_.chance(0.01)) c.node = world_.random.below(nodes_);
+  if (c.down || world_.chance(0.01)) {
+    c.node = world_.random.below(nodes_);
+    c.first = 0;
+  }
   world_.after(world_.draw(options_.think_low, options_.think_high),
                [this, client] { next(client); });
 }
@@ -225,7 +230,7 @@ void Workload::judge_answer(Op& op) {
   if (command == "GET" && op.key.starts_with("reg:")) {
     const auto got = strings_of(op.reply);
     const std::string value = got.empty() ? "" : got[0];
-    if (op.sure_read) check_register(op.key, value, op.start, what);
+    if (op.sure_read || own_write_read(op)) check_register(op.key, value, op.start, what);
     if (op.levels.read.value == Level::quorum)
       shadow_.quorum_read(op.db, op.key, value, op.start, world_.now(), what);
   }
@@ -249,6 +254,18 @@ void Workload::judge_answer(Op& op) {
         world_.violation(op.key, what + " OK, and so did #" + std::to_string(id));
     }
   }
+}
+
+// Whether it reads, through the connection that was told so, what its own client wrote last.
+bool Workload::own_write_read(const Op& op) const {
+  const auto writes = by_key_.find(op.key);
+  if (writes == by_key_.end() || op.guesses != options_.guesses()) return false;
+  for (auto id = writes->second.rbegin(); id != writes->second.rend(); ++id) {
+    const Op& w = ops_[*id - 1];
+    if (w.outcome == Outcome::acked && w.end >= 0 && w.end <= op.start)
+      return w.client == op.client && w.id >= clients_[op.client].first;
+  }
+  return false;
 }
 
 void Workload::node_killed(std::size_t node) {

@@ -2,7 +2,8 @@
 //
 // Each kind of key has a promise that can be checked whatever the faults were:
 //   reg:   one writer; a value read at QUORUM, and the last one of all, is the last acknowledged
-//          one or later; quorum reads never go back
+//          one or later; quorum reads never go back; its writer, through one connection, reads at
+//          ONE what it was acknowledged there, or later
 //   uniq:  written once at QUORUM or more: is there; MSET and MGET of one slot's part as well
 //   del:   written once, deleted once: an acknowledged deletion holds
 //   exp:   written once with an expiry: is gone in the end
@@ -52,6 +53,7 @@ struct Op {
   Outcome outcome = Outcome::open;
   std::string reply{};
   bool sure_read = false;  // a read that must hold its promise
+  std::uint64_t guesses = 0;  // WorkloadOptions::guesses when it was sent
 };
 
 struct WorkloadOptions {
@@ -63,6 +65,8 @@ struct WorkloadOptions {
   std::size_t databases = 2;
   SlotWindow window;
   std::function<bool()> well = [] { return true; };  // no fault is on at this moment
+  // How many commands of level ONE ran so far on what was there.
+  std::function<std::uint64_t()> guesses = [] { return 0; };
 };
 
 class Workload {
@@ -95,6 +99,7 @@ class Workload {
     std::size_t node = 0;
     std::size_t waiting = 0;  // answers still out
     std::uint64_t round = 0;  // tells old time-outs from new
+    std::uint64_t first = 0;  // operation of its connection
     std::vector<std::uint64_t> out;
     bool down = false;
     std::function<void()> then;  // what it does next when all of a round was acknowledged
@@ -110,13 +115,14 @@ class Workload {
   void give_up(std::size_t client);
   void close_op(Op& op, Outcome outcome);
   void judge_answer(Op& op);
+  bool own_write_read(const Op& op) const;
 
   // ---- draw.cc
   std::vector<Op> draw(std::size_t client);
   std::string named(const std::string& kind);  // a key in the window of slots
   std::string take_added(const std::string& key);
   void draw_register(Draft& to, std::size_t client);
-  void draw_read(Draft& to);
+  void draw_read(Draft& to, std::size_t client);
   void draw_unique(Draft& to, std::size_t client);
   void draw_counter(Draft& to);
   void draw_element(Draft& to);

@@ -131,6 +131,24 @@ TEST_CASE("silence: suspected after half a second, down after two, back after a 
   CHECK(h.state() == State::alive);
 }
 
+TEST_CASE("a peer that is started again is not silent for its own absence; one that is down stays so") {
+  Host h;
+  h.run(10'000);
+  h.answers = [](SteadyMs) { return false; };
+  h.run(1900);
+  CHECK(h.state() == State::suspected);
+  h.d.connected(peer, h.now);
+  h.run(400);
+  CHECK(h.state() == State::alive);
+  h.run(1500);
+  CHECK(h.state() == State::suspected);
+  h.run(200);
+  CHECK(h.state() == State::down);
+  h.d.connected(peer, h.now);
+  h.run(100);
+  CHECK(h.state() == State::down);
+}
+
 TEST_CASE("a short pause changes nothing but the display") {
   Host h;
   h.run(5000);

@@ -37,6 +37,15 @@ struct Level {
 struct Levels {
   Level write{Level::quorum};
   Level read{Level::one};
+
+  // Those of WATCH, and of reads until its EXEC: not ONE, unless writes are. Where too few replicas
+  // can be asked, ONE answers from what is there, and EXEC, which compares with what WATCH saw,
+  // would store what follows from something older (simulator).
+  Levels watching() const {
+    Levels w = *this;
+    if (read.value == Level::one && write.value != Level::one) w.read = {Level::quorum};
+    return w;
+  }
 };
 
 // Where an answer goes: a client of this node (thread, connection, place in its line of replies),

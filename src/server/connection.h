@@ -61,6 +61,8 @@ class Connection final : public Stream {
   bool closing = false;  // close when everything in the line has left
   bool doomed = false;   // over its output limit: closed at the end of the turn
 
+  Levels levels_now() const { return transaction.watches.empty() ? levels : levels.watching(); }
+
   // ---- replies
 
   // Where an immediate reply goes: the tail of the line. begin() before, end() after writing.

@@ -134,7 +134,7 @@ class TransactionCommands {
       const std::string_view words[] = {"GYRE.VERSION", args[i]};
       Request r;
       r.slot = key_slot(args[i]);
-      r.levels = c.levels;
+      r.levels = c.levels.watching();
       r.commands.emplace_back(*version, c.db, Args(words));
       r.ticket = w.callback_ticket([&w, id = c.id, place, left, failed, key = std::string(args[i]),
                                     db = c.db](std::string&& reply, std::uint64_t) {
@@ -503,7 +503,7 @@ void Worker::route(Connection& c, const CommandSpec& spec, Args args, Slot slot,
     job.hash = hash;
     job.hash_known = keyed;
     job.protocol = c.protocol;
-    job.levels = c.levels;
+    job.levels = c.levels_now();
     std::uint64_t gate = 0;
     dispatching_ = &c;
     early_.clear();
@@ -522,7 +522,7 @@ void Worker::route(Connection& c, const CommandSpec& spec, Args args, Slot slot,
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.reserve()};
   r.slot = slot;
   r.protocol = c.protocol;
-  r.levels = c.levels;
+  r.levels = c.levels_now();
   r.commands.emplace_back(spec, c.db, args);
   submit(std::move(r));
 }
@@ -595,7 +595,7 @@ void Worker::scatter(Connection& c, const CommandSpec& spec, Args args) {
     Request r;
     r.slot = slot;
     r.protocol = c.protocol;
-    r.levels = c.levels;
+    r.levels = c.levels_now();
     r.commands.emplace_back(spec, c.db, Args(words));
     r.ticket = callback_ticket(
         [this, join, positions, how, id = c.id, place](std::string&& reply, std::uint64_t gate) {

@@ -246,11 +246,11 @@ void Workload::watch_and_set(std::size_t client, const std::string& key) {
     clients_[client].then = std::move(then);
     issue(client, std::move(draft.ops));
   };
-  d.op({"GYRE.VERSION", key});
+  d.op({"GYRE.VERSION", key}).levels = Levels{}.watching();
   step(d, [this, client, key, step] {
     const Version version{std::strtoull(strings_of(only(client).reply).at(0).c_str(), nullptr, 10)};
     Draft get{*this};
-    get.op({"GET", key});
+    get.op({"GET", key}).levels = Levels{}.watching();
     step(get, [this, client, key, version, step] {
       const long long was = std::atoll(strings_of(only(client).reply).at(0).c_str());
       Draft exec{*this};

@@ -78,8 +78,7 @@ bool Engine::holds_far_ahead(const Effect& effect, Slot slot) const {
 }
 
 UnixMs Engine::others_accept_ms() const {
-  constexpr std::int64_t start_ahead_ms = 1000;  // as in Vitals::stamps_ahead
-  return clock_.wall_ms() + others_ahead_ms_ + 2 * options_.max_skew_ms + start_ahead_ms;
+  return clock_.wall_ms() + others_ahead_ms_ + 2 * options_.max_skew_ms + clock_bound_ahead_ms;
 }
 
 }  // namespace gyre

@@ -1,6 +1,7 @@
 #include "membership/vitals.h"
 
 #include "membership/clock_pair.h"
+#include "record/version.h"
 
 namespace gyre {
 
@@ -54,7 +55,7 @@ void Vitals::declare(bool disk_failing) {
 // by anybody who answers; once all do, it is stamped again. Twice the bound, for what is on its
 // way, and a second, by which stamps may be ahead after a start.
 bool Vitals::stamps_ahead(SteadyMs now) {
-  constexpr SteadyMs lately_ms = 2000, start_ahead_ms = 1000;
+  constexpr SteadyMs lately_ms = 2000;
   std::int64_t highest = clock_.wall_ms() - now;
   std::size_t heard = 0;
   for (const Said& s : said_) {
@@ -63,7 +64,7 @@ bool Vitals::stamps_ahead(SteadyMs now) {
     highest = std::max(highest, s.stamp_base_ms);
   }
   const UnixMs others = highest + now;
-  if (heard == 0 || host_.stamp_ms() <= others + 2 * skew_ms_ + start_ahead_ms) return false;
+  if (heard == 0 || host_.stamp_ms() <= others + 2 * skew_ms_ + clock_bound_ahead_ms) return false;
   if (guard_.fit() && heard + 1 == said_.size() && now - stamped_again_at_ > lately_ms) {
     stamped_again_at_ = now;
     host_.stamp_again(others + skew_ms_, ahead_ms_);

@@ -46,6 +46,10 @@ struct Version {
 };
 static_assert(sizeof(Version) == 8);
 
+// The bound that a node keeps on disk, above every stamp that it may have given out, lies at most
+// so far ahead of its time: after a start stamps may go on from there.
+inline constexpr std::int64_t clock_bound_ahead_ms = 1000;
+
 // Stamps versions for one shard: never goes back, follows the wall clock it is told.
 class HybridClock {
  public:

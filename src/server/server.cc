@@ -28,7 +28,6 @@ namespace {
 constexpr std::string_view clock_bound_row =
     "\xfe"
     "c";
-constexpr std::int64_t clock_ahead_ms = 1000;
 constexpr std::int64_t clock_near_ms = 100;
 constexpr std::int64_t clock_wait_ms = 5000;  // how long a start waits for others' clocks
 
@@ -291,7 +290,7 @@ Result<void> Server::start() {
     if (!alone()) w->post([](Worker& worker) { worker.connect_peers(); });
   }
   if (!alone()) {
-    const std::int64_t ahead = clock_bound_ - clock_ahead_ms - clock().wall_ms();
+    const std::int64_t ahead = clock_bound_ - clock_bound_ahead_ms - clock().wall_ms();
     workers_[0]->post([this, ahead](Worker& worker) {
       membership_->start(worker, clock_bound_ == 0 ? 0 : ahead);
     });
@@ -324,8 +323,8 @@ void Server::tick(Worker& w) {
   membership_->tick(w);
   const SteadyMs now = clock().steady_ms();
   const UnixMs wall = clock().wall_ms();
-  if (persist_ && serving() && wall + clock_ahead_ms / 2 > clock_bound_) {
-    clock_bound_ = wall + clock_ahead_ms;
+  if (persist_ && serving() && wall + clock_bound_ahead_ms / 2 > clock_bound_) {
+    clock_bound_ = wall + clock_bound_ahead_ms;
     std::string value;
     put_be64(value, static_cast<std::uint64_t>(clock_bound_));
     w.space().rows().put(clock_bound_row, value);

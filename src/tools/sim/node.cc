@@ -13,7 +13,6 @@
 namespace gyre::sim {
 namespace {
 
-constexpr std::int64_t clock_ahead_ms = 1000;
 constexpr std::int64_t clock_wait_ms = 5000, clock_near_ms = 100;
 
 NodeIndex index_of(NodeId n) {
@@ -76,7 +75,7 @@ void SimNode::start() {
     w->space().clock().set_started(w->space().clock().peek(time().wall_ms()));
     w->begin();
   }
-  heart_->begin(bound_ == 0 ? 0 : bound_ - clock_ahead_ms - clock_.wall_ms());
+  heart_->begin(bound_ == 0 ? 0 : bound_ - clock_bound_ahead_ms - clock_.wall_ms());
   if (options_.sync == SyncMode::everysec) later(second, [this] { sync_turn(); });
 }
 
@@ -193,8 +192,8 @@ void SimNode::later(Us delay, std::function<void()> f) {
 // What Server::tick() does.
 void SimNode::tick() {
   heart_->tick();
-  if (serving_ && time().wall_ms() + clock_ahead_ms / 2 > bound_)
-    bound_ = time().wall_ms() + clock_ahead_ms;
+  if (serving_ && time().wall_ms() + clock_bound_ahead_ms / 2 > bound_)
+    bound_ = time().wall_ms() + clock_bound_ahead_ms;
   settle_identity();
   if (serving_) return;
   std::size_t up = 1;

@@ -70,12 +70,15 @@ void Engine::forward(Request&& request, NodeIndex target) {
     m.after_turn = sent->second;
   send(target, shard, m);
   p.unsent.push_back(id);
-  ++lines_[line_of(request)].out;
+  Line& line = lines_[line_of(request)];
+  ++line.out;
+  if (request.flags() & flag::write) line.write = std::max(line.write, request.ticket.id);
   forwards_.emplace(
       id, Forwarded{.request = std::move(request), .target = target, .at = clock_.steady_ms()});
 }
 
-// A connection's commands for one slot are a line: none is run again after a later one has run.
+// A connection's commands for one slot are a line: no write is run again after a later command has
+// run, and no read after a later write was sent, which may have run: the read would tell of it.
 std::uint64_t Engine::line_of(const Request& request) {
   return request.ticket.connection << 14 | request.slot.value;
 }
@@ -84,7 +87,9 @@ Request Engine::take_forward(std::uint64_t id, bool ran) {
   auto node = forwards_.extract(id);
   Request request = std::move(node.mapped().request);
   const auto line = lines_.find(line_of(request));
-  request.overtaken = request.ticket.connection != 0 && line->second.ran > request.ticket.id;
+  const bool writes = (request.flags() & flag::write) != 0;
+  request.overtaken = request.ticket.connection != 0 &&
+                      (writes ? line->second.ran : line->second.write) > request.ticket.id;
   if (ran) line->second.ran = std::max(line->second.ran, request.ticket.id);
   if (--line->second.out == 0) lines_.erase(line);
   return request;
@@ -93,13 +98,13 @@ Request Engine::take_forward(std::uint64_t id, bool ran) {
 void Engine::reroute(Request&& request, NodeIndex failed, bool left) {
   if (left) GYRE_PROBE(taken_broken);
   const std::uint32_t flags = request.flags();
-  const bool once = (flags & flag::once) != 0 || (request.overtaken && (flags & flag::write));
+  const bool once = (flags & flag::once) != 0 || request.overtaken;
   if ((once && left) || ++request.hops > n_ + 1) {
     metrics_.no_quorum_replies.add();
     return deliver_error(
         request.ticket,
         Error(Errc::no_quorum,
-              "the node that acts for this key stopped answering; the write may survive"));
+              "the node that acts for this key stopped answering; a write may survive"));
   }
   metrics_.forward_retries.add();
   // The next one stamps above what the first may still do; the first itself, asked again, needs

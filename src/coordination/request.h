@@ -105,7 +105,7 @@ struct Request {
   UnixMs above = 0;
   int hops = 0;            // times it was sent on to another node
   bool late = false;       // was refused once as late
-  bool overtaken = false;  // a later command of its connection for the slot has run
+  bool overtaken = false;  // by a later command of its line (Engine::line_of)
   bool begun =
       false;  // a node that was given up may have run it: no error may say that nothing was written
   std::vector<OwnedCommand> commands;

@@ -76,6 +76,10 @@ void Workload::draw_register(Draft& to, std::size_t client) {
   const std::string k = named("reg:" + std::to_string(client));
   const std::uint64_t burst = world_.chance(0.3) ? 1 + world_.random.below(4) : 1;
   for (std::uint64_t i = 0; i < burst; ++i) {
+    if (burst > 1 && world_.chance(0.3)) {
+      Op& read = to.op({"GET", k});
+      if (world_.chance(0.5)) read.levels.read = {Level::quorum};
+    }
     if (world_.chance(0.1)) {
       to.op({"DEL", k}, "(nil)");
     } else {

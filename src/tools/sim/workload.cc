@@ -231,6 +231,12 @@ void Workload::judge_answer(Op& op) {
     const auto got = strings_of(op.reply);
     const std::string value = got.empty() ? "" : got[0];
     if (op.sure_read || own_write_read(op)) check_register(op.key, value, op.start, what);
+    // Of what its client sent after it, it cannot know.
+    for (const std::uint64_t id : by_key_[op.key]) {
+      const Op& w = ops_[id - 1];
+      if (id > op.id && w.client == op.client && w.value == value && value != "(nil)")
+        world_.violation(op.key, what + " " + value + " of #" + std::to_string(id) + " after it");
+    }
     if (op.levels.read.value == Level::quorum)
       shadow_.quorum_read(op.db, op.key, value, op.start, world_.now(), what);
   }

@@ -268,23 +268,19 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   if (flags & flag::write) {
     if (disk_failing_ && !job.begun) return reply.error(Errc::misconf), Ran::done;
     const int need = job.levels.write.of(n_), up = replicas_up(job.slot);
+    const auto refuse = [&](const std::string& why) {
+      metrics_.no_quorum_replies.add();
+      // What has begun elsewhere may have been written there.
+      job.begun ? reply.error(Errc::no_quorum)
+                : reply.error(Error(Errc::no_quorum, why + "; nothing was written"));
+      return Ran::done;
+    };
     // Not before that is put right (stamp_again): others would refuse it, and when it was written
     // could not be told. The last live replica goes on.
-    if (up > 1 && stamps_ahead()) {
-      metrics_.no_quorum_replies.add();
-      if (job.begun) return reply.error(Errc::no_quorum), Ran::done;
-      reply.error(Error(Errc::no_quorum,
-                        "this node's stamps are ahead of all others'; nothing was written"));
-      return Ran::done;
-    }
+    if (up > 1 && stamps_ahead()) return refuse("this node's stamps are ahead of all others'");
     if (up < need) {
-      metrics_.no_quorum_replies.add();
-      if (job.begun) return reply.error(Errc::no_quorum), Ran::done;
-      reply.error(Error(Errc::no_quorum, "level " + job.levels.write.text() + " needs " +
-                                             std::to_string(need) + " replicas, " +
-                                             std::to_string(up) +
-                                             " can be reached; nothing was written"));
-      return Ran::done;
+      return refuse("level " + job.levels.write.text() + " needs " + std::to_string(need) +
+                    " replicas, " + std::to_string(up) + " can be reached");
     }
   }
   const bool sure = state(job.slot).sure;

@@ -100,9 +100,10 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   if (newer.base == Newer::Base::unclear && newer.stands) return;  // no condition hangs on it
   // Stamped again it would take what is of another type there with it, where the command would have
-  // answered WRONGTYPE.
-  if (!op->done && !overwrites(original) && original.type != TypeId::none &&
-      theirs.type != TypeId::none && original.type != theirs.type)
+  // answered WRONGTYPE. Not where a later write of this node put that there, which came first
+  // (simulator, seed 3930).
+  if (!op->done && !original.changes.empty() && !overwrites(original) &&
+      original.type != TypeId::none && theirs.type != TypeId::none && original.type != theirs.type)
     return fail(*op);
   // Nobody uses the id of a list's element again: who removed it has seen the push, which stamped
   // again would bring the element back (simulator, seed 332).

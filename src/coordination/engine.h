@@ -606,8 +606,8 @@ class Engine final : private SyncHost {
   Inquiries inquiries_;
   std::unordered_map<std::uint64_t, Forwarded> forwards_;
   struct Line {
-    std::uint32_t out = 0;  // commands forwarded and not answered
-    std::uint64_t ran = 0;  // the latest of those answered, by its place
+    std::uint32_t out = 0;    // commands forwarded and not answered
+    std::uint64_t ran = 0;    // the latest of those answered, by its place
     std::uint64_t write = 0;  // the latest write sent
   };
   std::unordered_map<std::uint64_t, Line> lines_;

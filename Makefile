@@ -141,7 +141,6 @@ sim: ## whole clusters in the simulator; SEEDS=1..30 or SEED=42
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BIN)/gyre-sim
 	@$(BIN)/gyre-sim $(if $(SEED),$(SEED),$(SEEDS)) $(ARGS)
 # Other seeds on each run, so that many runs see many: from the clock, printed with the failures.
-# Not part of `make test` while about one seed in forty still fails (README, Status).
 SIM_CI_SEEDS ?= 40
 SIM_CI_FIRST ?= $(shell echo $$(($$(date +%s) / 60 * 100 % 100000000)))
 .PHONY: sim-ci

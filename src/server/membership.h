@@ -42,9 +42,7 @@ class Membership final : private VitalsHost {
   void tick(Worker& w);
   void on_probe(Worker& w, BusConnection& from, NodeIndex peer, std::string_view batch);
   // A link of any thread to the peer came up; on worker 0.
-  void connected(NodeIndex peer) {
-    vitals_.detector().connected(peer, machine_.steady_ms());
-  }
+  void connected(NodeIndex peer) { vitals_.detector().connected(peer, machine_.steady_ms()); }
   // Clocks were compared as a start must.
   bool clocks_compared() const { return vitals_.guard().compared(); }
 

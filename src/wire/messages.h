@@ -183,8 +183,8 @@ struct Forward {
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec),
-        a(moved), a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
+    a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
+        a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
   }
 };
 

@@ -52,7 +52,7 @@ struct Op {
   bool answered = false;
   Outcome outcome = Outcome::open;
   std::string reply{};
-  bool sure_read = false;  // a read that must hold its promise
+  bool sure_read = false;     // a read that must hold its promise
   std::uint64_t guesses = 0;  // WorkloadOptions::guesses when it was sent
 };
 

@@ -131,7 +131,8 @@ TEST_CASE("silence: suspected after half a second, down after two, back after a 
   CHECK(h.state() == State::alive);
 }
 
-TEST_CASE("a peer that is started again is not silent for its own absence; one that is down stays so") {
+TEST_CASE(
+    "a peer that is started again is not silent for its own absence; one that is down stays so") {
   Host h;
   h.run(10'000);
   h.answers = [](SteadyMs) { return false; };

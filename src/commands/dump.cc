@@ -86,7 +86,7 @@ void write_record(CommandContext& ctx, const KeyRef& key, const rdb::Value& valu
   if (expires_at != 0) w.expire_at(expires_at);
   if (value.type == TypeId::stream) {
     put_stream(w, value);
-    return w.commit();
+    return w.commit(event::generic, "restore");
   }
   std::vector<ScoreBytes> scores;  // until the commit
   scores.reserve(value.scores.size());

@@ -95,11 +95,6 @@ void object_freq(CommandContext& ctx) {
   ctx.reply.error("An LFU maxmemory policy is not selected, access frequency not tracked.");
 }
 
-void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines) {
-  ctx.reply.array(lines.size());
-  for (const std::string_view line : lines) ctx.reply.simple(line);
-}
-
 void object_help(CommandContext& ctx) {
   reply_help(ctx, {
                       "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

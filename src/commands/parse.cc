@@ -56,6 +56,17 @@ std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, Ti
   return at;
 }
 
+void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines) {
+  ctx.reply.array(lines.size());
+  for (const std::string_view line : lines) ctx.reply.simple(line);
+}
+
+Error wrong_subcommand(Args args) {
+  return {Errc::err, "unknown subcommand or wrong number of arguments for '" +
+                         std::string(args[1].substr(0, 128)) + "'. Try " + to_upper(args[0]) +
+                         " HELP."};
+}
+
 std::string command_name(const CommandContext& ctx) {
   return to_lower(ctx.args[0]);
 }

@@ -1,6 +1,7 @@
 // What the families share: reading arguments, and the rules that many commands repeat.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +36,11 @@ struct TimeUnit {
 };
 std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, TimeUnit unit,
                                   bool positive, std::string_view command);
+
+// The lines of a container's HELP.
+void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines);
+// Redis' error for a word behind a container that takes it in no such form.
+Error wrong_subcommand(Args args);
 
 // Lower-cased name of the running command, for error texts.
 std::string command_name(const CommandContext& ctx);

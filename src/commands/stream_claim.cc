@@ -152,7 +152,7 @@ bool parse_claim(CommandContext& ctx, Claim& claim) {
   for (; i < ctx.argc(); ++i) {
     if (!parse_claim_option(ctx, i, claim, at)) return false;
   }
-  // Redis takes a time that makes no sense for now: clients compute it from clocks of their own.
+  // A time that cannot be counts as the present one, as in Redis: clients have clocks of their own.
   claim.delivered_at = at && *at >= 0 && *at <= ctx.now ? *at : ctx.now;
   return true;
 }

@@ -106,20 +106,9 @@ std::int64_t entries_up_to(const StreamCollection& s, const StreamHead& head, St
   return StreamGroup::unknown;
 }
 
-void wrong_subcommand(CommandContext& ctx) {
-  ctx.reply.error("unknown subcommand or wrong number of arguments for '" +
-                  std::string(ctx.arg(1).substr(0, 128)) + "'. Try " + to_upper(ctx.arg(0)) +
-                  " HELP.");
-}
-
 void no_such_group(CommandContext& ctx, const KeyRef& key, std::string_view group) {
   ctx.reply.error(Error(Errc::no_group, "No such consumer group '" + std::string(group) +
                                             "' for key name '" + std::string(key.key) + "'"));
-}
-
-void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines) {
-  ctx.reply.array(lines.size());
-  for (const std::string_view line : lines) ctx.reply.simple(line);
 }
 
 }  // namespace gyre::streams

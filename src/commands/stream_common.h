@@ -1,7 +1,6 @@
 // What the files of the stream family share: reading ids, answering entries, and their rows.
 #pragma once
 
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -60,10 +59,8 @@ std::int64_t entries_up_to(const StreamCollection& s, const StreamHead& head, St
 // Whether XDEL has removed something at or behind an id.
 bool holes_from(const StreamCollection& s, const StreamHead& head, StreamId id);
 
-// Redis' errors for a word behind a container, and for a group that is not there.
-void wrong_subcommand(CommandContext& ctx);
+// Redis' error for a group that is not there.
 void no_such_group(CommandContext& ctx, const KeyRef& key, std::string_view group);
-void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lines);
 
 // Whether a removal of what is not there must still be stamped, for replicas that saw otherwise.
 inline bool stamps_all(CommandContext& ctx, const KeyRef& key) {

@@ -28,7 +28,7 @@ bool parse_options(CommandContext& ctx, bool may_make, GroupOptions& o) {
       }
       o.entries_read = *read;
     } else {
-      wrong_subcommand(ctx);
+      ctx.reply.error(wrong_subcommand(ctx.args));
       return false;
     }
   }

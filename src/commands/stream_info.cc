@@ -172,7 +172,7 @@ void xinfo_stream(CommandContext& ctx) {
   const StreamHead head = s.head();
   if (ctx.argc() == 3) return reply_short(ctx, s, head);
   const bool words = ctx.argc() == 4 || (ctx.argc() == 6 && arg_is(ctx, 4, "count"));
-  if (!words || !arg_is(ctx, 3, "full")) return wrong_subcommand(ctx);
+  if (!words || !arg_is(ctx, 3, "full")) return ctx.reply.error(wrong_subcommand(ctx.args));
   std::int64_t count = 10;
   if (ctx.argc() == 6) {
     const auto n = int_arg(ctx, 5);

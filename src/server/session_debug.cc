@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "commands/parse.h"
 #include "commands/table.h"
 #include "config/value.h"
 #include "ring/slot.h"
@@ -200,8 +201,7 @@ void debug(SessionCall& call) {
   for (const SessionRow& row : subcommands) {
     if (is_word(name, row.name) && call.args.size() == 3) return row.run(call);
   }
-  call.reply.error("unknown subcommand or wrong number of arguments for '" +
-                   std::string(name.substr(0, 128)) + "'. Try DEBUG HELP.");
+  call.reply.error(wrong_subcommand(call.args));
 }
 
 constexpr auto rows = std::to_array<SessionRow>({{"DEBUG", debug}});

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "commands/parse.h"
 #include "server/session_parts.h"
 
 namespace gyre {
@@ -84,10 +85,7 @@ void sunsubscribe(SessionCall& call) {
 // ---- PUBSUB
 
 void list_names(SessionCall& call, Listening what) {
-  if (call.args.size() > 3) {
-    return call.reply.error("unknown subcommand or wrong number of arguments for '" +
-                            std::string(call.args[1]) + "'. Try PUBSUB HELP.");
-  }
+  if (call.args.size() > 3) return call.reply.error(wrong_subcommand(call.args));
   const std::string_view pattern = call.args.size() == 3 ? call.args[2] : "*";
   const std::vector<std::string> names = call.server().channels.names(what, pattern);
   call.reply.array(names.size());

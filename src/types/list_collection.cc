@@ -157,25 +157,9 @@ void ListCollection::append(const ListEntry& entry) {
 
 void ListCollection::drop_below(Version dead,
                                 const std::function<void(std::string_view, bool)>& dropped) {
-  if (tree_.empty()) return;
+  const bool none = each_entry([dead](const ListEntry& e) { return e.version > dead; });
+  if (none) return;
   ids_.reset();
-  bool any = false;
-  ListPath path;
-  const auto each_entry = [&](const ListTree& tree, const auto& f) {
-    tree.first(path);
-    do {
-      const ListChunk& chunk = *path.chunk;
-      ListState before = chunk.start();
-      ListEntry entry;
-      for (std::uint32_t offset = 0; offset < chunk.used(); offset += entry.size) {
-        chunk.read(offset, before, entry);
-        before = entry.state();
-        f(entry);
-      }
-    } while (tree.next(path));
-  };
-  each_entry(tree_, [&](const ListEntry& e) { any = any || e.version <= dead; });
-  if (!any) return;
   // Rare, and mostly for many elements at once: the rest is built anew.
   ListTree old(tree_.slabs());
   old.swap(tree_);
@@ -183,6 +167,7 @@ void ListCollection::drop_below(Version dead,
   each_entry(old, [&](const ListEntry& e) {
     char buffer[list_plain_id_bytes];
     e.version <= dead ? dropped(e.id(buffer), false) : append(e);
+    return true;
   });
 }
 

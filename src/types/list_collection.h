@@ -63,9 +63,19 @@ class ListCollection final : public Collection {
   // stops.
   template <class F>
   bool each_entry(F&& f) const {
-    if (tree_.empty()) return true;
+    return each_entry(tree_, f);
+  }
+  // The numbers of pushes before the first and behind the last element; more values of one command
+  // step on from there, away from the list.
+  std::uint64_t number_before_first() const;
+  std::uint64_t number_after_last() const;
+
+ private:
+  template <class F>
+  static bool each_entry(const ListTree& tree, F&& f) {
+    if (tree.empty()) return true;
     ListPath path;
-    tree_.first(path);
+    tree.first(path);
     do {
       const ListChunk& chunk = *path.chunk;
       ListState before = chunk.start();
@@ -75,15 +85,9 @@ class ListCollection final : public Collection {
         before = entry.state();
         if (!f(std::as_const(entry))) return false;
       }
-    } while (tree_.next(path));
+    } while (tree.next(path));
     return true;
   }
-  // The numbers of pushes before the first and behind the last element; more values of one command
-  // step on from there, away from the list.
-  std::uint64_t number_before_first() const;
-  std::uint64_t number_after_last() const;
-
- private:
   void insert(const ListKey& key, const ListEntry& entry);
   void erase(ListPath& path, const ListPlace& place);
   void append(const ListEntry& entry);

@@ -2,16 +2,6 @@
 
 using gyre::test::Node1;
 
-namespace {
-
-std::string payload_of(Node1& node, const std::string& key) {
-  const std::string reply = node.raw({"DUMP", key});
-  const std::size_t from = reply.find("\r\n") + 2;
-  return reply.substr(from, reply.size() - from - 2);
-}
-
-}  // namespace
-
 TEST_CASE("dump: every type comes back") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);
@@ -33,13 +23,13 @@ TEST_CASE("dump: every type comes back") {
         std::string line = text;
         return node(line.replace(line.find('@'), 1, of));
       };
-      const std::string payload = payload_of(node, key);
+      const std::string payload = node.payload_of(key);
       CHECK(node.run({"RESTORE", key, "0", payload}) == "-BUSYKEY Target key name already exists.");
       CHECK(node.run({"RESTORE", "copy", "0", payload, "REPLACE"}) == "+OK");
       CHECK(ask("copy") == ask(key));
-      CHECK(payload_of(node, "copy") == payload);
+      CHECK(node.payload_of("copy") == payload);
     }
-    CHECK(payload_of(node, "long").size() < 2000);
+    CHECK(node.payload_of("long").size() < 2000);
     CHECK(node("DUMP nothing") == "$-1");
   }
 }
@@ -57,13 +47,13 @@ TEST_CASE("dump: a stream with all that hangs on it") {
     node("XREADGROUP GROUP first b COUNT 3 STREAMS s >");
     node("XREADGROUP GROUP first a COUNT 3 STREAMS s >");
     node("XGROUP CREATECONSUMER s second idle");
-    const std::string payload = payload_of(node, "s");
+    const std::string payload = node.payload_of("s");
     CHECK(node.run({"RESTORE", "t", "0", payload}) == "+OK");
     CHECK(node("XINFO STREAM t FULL COUNT 0") == node("XINFO STREAM s FULL COUNT 0"));
-    CHECK(payload_of(node, "t") == payload);
+    CHECK(node.payload_of("t") == payload);
     CHECK(node("XADD t 300 a b").starts_with("-ERR The ID"));
     CHECK(node("XGROUP CREATE e g 5 MKSTREAM") == "+OK");
-    CHECK(node.run({"RESTORE", "f", "0", payload_of(node, "e")}) == "+OK");
+    CHECK(node.run({"RESTORE", "f", "0", node.payload_of("e")}) == "+OK");
     CHECK(node("XINFO STREAM f FULL") == node("XINFO STREAM e FULL"));
   }
 }
@@ -102,7 +92,7 @@ TEST_CASE("restore: options") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);
     node("SET a x");
-    const std::string p = payload_of(node, "a");
+    const std::string p = node.payload_of("a");
     CHECK(node.run({"RESTORE", "b", "5000", p}) == "+OK");
     CHECK(node("PTTL b") == ":5000");
     CHECK(node.run({"RESTORE", "b", std::to_string(node.now + 7), p, "ABSTTL", "replace"}) ==

@@ -58,6 +58,13 @@ class Node1 : public KeySpaces {
     return out;
   }
 
+  // What DUMP answers of a key that is there.
+  std::string payload_of(const std::string& key) {
+    const std::string reply = raw({"DUMP", key});
+    const std::size_t from = reply.find("\r\n") + 2;
+    return reply.substr(from, reply.size() - from - 2);
+  }
+
   KeySpace space;
   DbIndex db{0};
   UnixMs now = 1'700'000'000'000;

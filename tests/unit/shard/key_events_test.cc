@@ -47,6 +47,23 @@ TEST_CASE("key events: letters") {
   CHECK((event_classes("EAm") & event::miss) != 0);
 }
 
+TEST_CASE("key events: RESTORE of every type") {
+  for (const bool replicas : {false, true}) {
+    Telling tell(replicas);
+    for (const std::string make : {"SET k v", "RPUSH k v", "SADD k v", "HSET k f v", "ZADD k 1 v",
+                                   "XADD k 1-1 f v"}) {
+      CAPTURE(make);
+      tell.node("DEL k");
+      tell.node(make);
+      const std::string payload = tell.node.payload_of("k");
+      tell.ear.heard.clear();
+      CHECK(tell.node.run({"RESTORE", "copy", "0", payload, "REPLACE"}) == "+OK");
+      CHECK(tell.ear.heard.find("__keyevent@0__:restore=copy") != std::string::npos);
+      tell.node("DEL copy");
+    }
+  }
+}
+
 TEST_CASE("key events: both channels, and none that were not asked for") {
   Telling tell(false, "KE$");
   CHECK(tell("SET a 1") == "__keyspace@0__:a=set set=a");

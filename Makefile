@@ -158,9 +158,13 @@ soak: release shim ## mixed faults for SOAK_SECONDS (600), and the long system t
 .PHONY: compat
 compat: release ## Redis' own test suite and client libraries against a node
 	$(call run_script,redis-compat/run,$(ARGS))
-.PHONY: bench
-bench: release ## figures, interleaved with the distribution's redis-server
+.PHONY: bench bench-bars bench-instructions
+bench: release ## figures, interleaved with redis-server; SUITE=commands, ARGS='--rounds 5'; --help lists the suites
 	$(call run_script,tests/bench/run,$(ARGS))
+bench-bars: release ## the rows that must hold against redis-server; ARGS='--rows get,memory'
+	$(call run_script,tests/bench/run,bars $(ARGS))
+bench-instructions: release ## user instructions per operation by callgrind; ARGS=--quick: GET and SET
+	$(call run_script,tests/bench/run,instructions $(ARGS))
 .PHONY: demo
 demo: release ## three nodes, real data, one killed, nothing lost
 	$(call run_script,tests/system/demo,$(ARGS))
@@ -217,6 +221,6 @@ clean: ## remove what was built; caches of lint and fuzz stay in .cache
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 -include $(patsubst %.cc,$(OUT)/obj/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))

@@ -1,5 +1,7 @@
 #include "base/ticks.h"
 
+#include <ctime>
+
 #include "base/clock.h"
 
 namespace gyre {
@@ -14,6 +16,13 @@ double ticks_per_us() {
     return static_cast<double>(ticks_now() - first) / static_cast<double>(clock.steady_us() - from);
   }();
   return measured;
+}
+
+std::uint64_t thread_cpu_us() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(t.tv_nsec) / 1000;
 }
 
 }  // namespace gyre

@@ -79,6 +79,7 @@ SteadyMs Worker::now_ms() const {
 
 void Worker::run() {
   last_tick_ = alive_at_ = now_ms();
+  turn_began_cpu_us_ = thread_cpu_us();
   start_ticker(tick_ms);
   loop_.run();
   // What was accepted is finished: rows that wait go to the store before it closes.
@@ -316,6 +317,15 @@ void Worker::after_poll() {
   metrics_.loop_turn_us_max.raise(us);
   if (us > published_.turn_us.load(std::memory_order_relaxed))
     published_.turn_us.store(us, std::memory_order_relaxed);
+  note_turn_cpu();
+}
+
+// A turn begins where the last one ended: its timers and what the poll called are in it. The wall
+// clock also tells of other processes; this figure is the server's own doing.
+void Worker::note_turn_cpu() {
+  const std::uint64_t now = thread_cpu_us();
+  if (loaded_) metrics_.loop_turn_cpu_us_max.raise(now - turn_began_cpu_us_);
+  turn_began_cpu_us_ = now;
 }
 
 void Worker::end_turn() {

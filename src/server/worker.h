@@ -199,6 +199,7 @@ class Worker final : public EngineHost {
   std::uint64_t cursor_of_shard(std::size_t shard) const;
   void after_poll();
   void end_turn();
+  void note_turn_cpu();
   void run_turn_ops();
   void flush_peers();
   void flush_mail();
@@ -285,6 +286,7 @@ class Worker final : public EngineHost {
   SteadyMs last_tick_ = 0, alive_at_ = 0, active_at_ = 0;
   std::uint64_t ticking_ms_ = 0;
   std::int64_t turn_started_us_ = 0;
+  std::uint64_t turn_began_cpu_us_ = 0;  // of this thread
 };
 
 }  // namespace gyre

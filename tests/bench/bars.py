@@ -183,9 +183,11 @@ GROUPS = [
 
 
 def chosen(patterns):
-    """[(group, rows)] whose names match; patterns as of a shell, and a part of a name is enough."""
+    """[(group, rows)] whose names match: a whole name, a pattern as of a shell, else a part of a name."""
+    names = {r.name for _, rows in GROUPS for r in rows}
+
     def wanted(row):
-        return not patterns or any(fnmatch.fnmatch(row.name, p) or p in row.name for p in patterns)
+        return not patterns or any(row.name == p or fnmatch.fnmatch(row.name, p) or p not in names and p in row.name for p in patterns)
     out = [(group, [r for r in rows if wanted(r)]) for group, rows in GROUPS]
     out = [(group, rows) for group, rows in out if rows]
     if not out:

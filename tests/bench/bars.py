@@ -154,7 +154,7 @@ def memory_rows():
 
 
 def named(kind, text, names, must, aim, **more):
-    return [Row("%s-%s" % (kind, n.replace(" of ", "-").replace(" ", "")), text % n, must, aim, key=n, **more) for n in names]
+    return [Row("%s-%s" % (kind, n.replace(" of ", "-").replace(" B", "B").replace(" ", "-")), text % n, must, aim, key=n, **more) for n in names]
 
 
 GROUPS = [

@@ -101,7 +101,8 @@ class Gyre(Server):
 
     def wipe(self):
         for n in self.cluster:
-            n.wipe()
+            if os.path.isdir(n.data):
+                n.wipe()
 
     def stop(self):
         self.cluster.close()

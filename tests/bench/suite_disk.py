@@ -48,7 +48,7 @@ def everysec(depth=16):
     def job(servers):
         for s in servers:
             fill(s, "strings")
-        return interleave(servers, lambda s: whole_cost(s, depth, int(1_500_000 * ARGS.secs)), by="with_background_us_per_op")
+        return interleave(servers, lambda s: whole_cost(s, depth, int((200_000 if depth == 1 else 1_500_000) * ARGS.secs)), by="with_background_us_per_op")
     return with_servers(durable_servers("everysec"), job)
 
 

@@ -1,18 +1,24 @@
 // Slabs: memory for the small things a shard holds by the million.
 //
-// Size classes are 8 bytes apart up to 512 bytes, cut from 64 KiB slabs; larger sizes go to malloc.
-// The caller gives the size back when it frees, so a block carries no header. Freed blocks wait in
-// their class for the next of the same size.
+// Size classes are 8 bytes apart up to 512 bytes, then 1/16 apart up to 8 KiB; larger sizes,
+// rounded the same way, go to malloc. A slab is 64 KiB of blocks of one class, aligned to its size,
+// so that a block finds it by its address. The caller gives the size back when it frees, so a block
+// carries no header. A slab whose blocks are all free serves any other class or goes back to
+// malloc: what a shard held once in one size does not stay reserved for that size.
+//
+//   slab:  | owner, free blocks, room at the end, counts, links: 64 bytes | block | block | ...
+//
 // Threading: one instance per shard, used by its thread alone. The address sanitizer's builds send
 // everything to malloc, so that it sees each block.
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <new>
 
 #include "base/assert.h"
 
@@ -20,47 +26,83 @@ namespace gyre {
 
 class Slabs {
  public:
-  static constexpr std::size_t largest = 512;
+  static constexpr std::size_t fine = 512;
+  static constexpr std::size_t largest = std::size_t{8} << 10;
   static constexpr std::size_t slab_bytes = std::size_t{64} << 10;
 
   Slabs() = default;
   Slabs(const Slabs&) = delete;
   Slabs& operator=(const Slabs&) = delete;
   ~Slabs() {
-    for (void* slab : slabs_) std::free(slab);
+    while (all_) {
+      Slab* const next = all_->newer;
+      std::free(all_);
+      all_ = next;
+    }
+    while (spare_) std::free(pop_spare());
   }
 
   // The bytes that a block of `size` really takes.
-  static constexpr std::size_t rounded(std::size_t size) { return (size + 7) & ~std::size_t{7}; }
+  static constexpr std::size_t rounded(std::size_t size) {
+    const std::size_t step = size <= fine ? 8 : std::bit_floor(size - 1) / 16;
+    return (size + step - 1) & ~(step - 1);
+  }
 
   void* allocate(std::size_t size) {
-    used_ += rounded(size);
+    const std::size_t bytes = rounded(size);
+    used_ += bytes;
 #if defined(__SANITIZE_ADDRESS__) || defined(GYRE_NO_SLABS)
-    return checked(
-        std::malloc(rounded(size) + (size == 0)));  // whole classes: nodes grow within theirs
+    auto* const owner = static_cast<Slabs**>(checked(std::malloc(bytes + prefix)));
+    *owner = this;
+    return reinterpret_cast<char*>(owner) + prefix;
 #else
-    if (size > largest) return checked(std::malloc(rounded(size)));
-    const std::size_t c = (size + 7) / 8;
-    if (void* block = free_[c]) {
-      std::memcpy(&free_[c], block, sizeof(void*));
-      return block;
+    if (bytes > largest) return checked(std::malloc(bytes));
+    const std::size_t c = class_of(bytes);
+    Slab* s = room_[c];
+    if (!s) s = new_slab(c, bytes);
+    void* block = s->free;
+    if (block) {
+      std::memcpy(&s->free, block, sizeof(void*));
+    } else {
+      block = s->at;
+      s->at += s->size;
     }
-    return cut(c * 8);
+    ++s->used;
+    if (!s->has_room()) unlink(c, s);
+    return block;
 #endif
   }
 
   void release(void* block, std::size_t size) {
-    used_ -= rounded(size);
+    const std::size_t bytes = rounded(size);
+    used_ -= bytes;
 #if defined(__SANITIZE_ADDRESS__) || defined(GYRE_NO_SLABS)
-    std::free(block);
+    std::free(static_cast<char*>(block) - prefix);
 #else
-    if (size > largest) {
-      std::free(block);
-      return;
+    if (bytes > largest) return std::free(block);
+    Slab* const s = slab_of(block);
+    const bool had_room = s->has_room();
+    std::memcpy(block, &s->free, sizeof(void*));
+    s->free = block;
+    --s->used;
+    const std::size_t c = class_of(bytes);
+    if (!had_room) {
+      link(c, s);
+    } else if (s->used == 0 && (s->prev || s->next)) {
+      // The last slab with room of a class stays: it is wanted again soon.
+      retire(c, s);
     }
-    const std::size_t c = (size + 7) / 8;
-    std::memcpy(block, &free_[c], sizeof(void*));
-    free_[c] = block;
+#endif
+  }
+
+  // Whose a block is that allocate() has given out: one of at most `largest` bytes.
+  static Slabs& of(const void* block) {
+#if defined(__SANITIZE_ADDRESS__) || defined(GYRE_NO_SLABS)
+    Slabs* owner;
+    std::memcpy(&owner, static_cast<const char*>(block) - prefix, sizeof owner);
+    return *owner;
+#else
+    return *slab_of(block)->owner;
 #endif
   }
 
@@ -68,28 +110,91 @@ class Slabs {
   std::size_t used() const {
     return used_;
   }
+  // Slabs that hold blocks, or room for some.
+  std::size_t slabs() const {
+    return slab_count_;
+  }
 
  private:
+  struct Slab {
+    Slabs* owner;
+    void* free;  // blocks given back
+    char* at;    // never given out from here on
+    std::uint32_t size, used;
+    Slab *prev, *next;    // those of the class that have room
+    Slab *older, *newer;  // all
+
+    bool has_room() const {
+      return free || at + size <= reinterpret_cast<const char*>(this) + slab_bytes;
+    }
+  };
+  static_assert(sizeof(Slab) == 64);
+  static constexpr std::size_t prefix = 16;
+  static constexpr std::size_t spare_max = 16;
+  static constexpr std::size_t fine_classes = fine / 8;
+
   static void* checked(void* p) {
     GYRE_ASSERT(p != nullptr);
     return p;
   }
-  void* cut(std::size_t bytes) {
-    if (static_cast<std::size_t>(end_ - at_) < bytes) {
-      at_ = static_cast<char*>(checked(std::malloc(slab_bytes)));
-      end_ = at_ + slab_bytes;
-      slabs_.push_back(at_);
-    }
-    void* block = at_;
-    at_ += bytes;
-    return block;
+  static Slab* slab_of(const void* block) {
+    return reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(block) & ~(slab_bytes - 1));
+  }
+  static constexpr std::size_t class_of(std::size_t bytes) {
+    if (bytes <= fine) return bytes / 8;
+    const auto log = static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;
+    const std::size_t doubling = log - 9;
+    return fine_classes + doubling * 16 + ((bytes - (std::size_t{1} << log)) >> (log - 4));
+  }
+  static constexpr std::size_t classes = fine_classes + 4 * 16 + 1;
+
+  void link(std::size_t c, Slab* s) {
+    s->prev = nullptr;
+    s->next = room_[c];
+    if (s->next) s->next->prev = s;
+    room_[c] = s;
+  }
+  void unlink(std::size_t c, Slab* s) {
+    (s->prev ? s->prev->next : room_[c]) = s->next;
+    if (s->next) s->next->prev = s->prev;
+    s->prev = s->next = nullptr;
+  }
+  Slab* pop_spare() {
+    Slab* const s = spare_;
+    spare_ = s->next;
+    --spare_count_;
+    return s;
   }
 
-  std::array<void*, largest / 8 + 1> free_{};
-  char* at_ = nullptr;
-  char* end_ = nullptr;
+  Slab* new_slab(std::size_t c, std::size_t bytes) {
+    void* const memory = spare_ ? pop_spare() : checked(std::aligned_alloc(slab_bytes, slab_bytes));
+    auto* const s = ::new (memory) Slab{};
+    s->owner = this;
+    s->size = static_cast<std::uint32_t>(bytes > 0 ? bytes : 8);
+    s->at = static_cast<char*>(memory) + sizeof(Slab);
+    s->newer = all_;
+    if (all_) all_->older = s;
+    all_ = s;
+    ++slab_count_;
+    link(c, s);
+    return s;
+  }
+  void retire(std::size_t c, Slab* s) {
+    unlink(c, s);
+    (s->older ? s->older->newer : all_) = s->newer;
+    if (s->newer) s->newer->older = s->older;
+    --slab_count_;
+    if (spare_count_ == spare_max) return std::free(s);
+    s->next = spare_;
+    spare_ = s;
+    ++spare_count_;
+  }
+
+  std::array<Slab*, classes> room_{};
+  Slab* all_ = nullptr;
+  Slab* spare_ = nullptr;
+  std::size_t spare_count_ = 0, slab_count_ = 0;
   std::size_t used_ = 0;
-  std::vector<void*> slabs_;
 };
 
 }  // namespace gyre

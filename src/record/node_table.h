@@ -7,6 +7,10 @@
 //   group:  | 16 control bytes | 16 pointers |      control: 0x80 empty, 0xfe deleted, else 7 hash
 //   bits
 //
+// A table of few keys is one group whose pointers end after the 4th or the 8th place: of a hundred
+// thousand keys six lie in each slot. The control bytes of the places that are not there stay
+// empty.
+//
 // The caller gives the hash (key_hash); growing asks for it again per node.
 // Invariant: at least one empty place in every table that is not without groups.
 // Source: the control bytes are those of Abseil's Swiss tables; the growth and layout are ours.
@@ -28,24 +32,26 @@ namespace gyre {
 
 class NodeTable {
  public:
-  NodeTable() = default;
+  explicit NodeTable(Slabs& slabs) : slabs_(&slabs) {}
   NodeTable(const NodeTable&) = delete;
   NodeTable& operator=(const NodeTable&) = delete;
-  NodeTable(NodeTable&& other) noexcept { swap(other); }
+  NodeTable(NodeTable&& other) noexcept : slabs_(other.slabs_) { swap(other); }
   NodeTable& operator=(NodeTable&& other) noexcept {
     swap(other);
     return *this;
   }
-  ~NodeTable() { std::free(groups_); }
+  ~NodeTable() { clear(); }
   void swap(NodeTable& other) noexcept {
+    std::swap(slabs_, other.slabs_);
     std::swap(groups_, other.groups_);
     std::swap(group_count_, other.group_count_);
     std::swap(used_, other.used_);
     std::swap(deleted_, other.deleted_);
+    std::swap(places_, other.places_);
   }
 
   std::size_t size() const { return used_; }
-  std::size_t bytes() const { return group_count_ * sizeof(Group); }
+  std::size_t bytes() const { return Slabs::rounded(bytes_for(group_count_, places_)); }
 
   void prefetch_group(std::uint64_t hash) const {
     if (!groups_) return;
@@ -79,8 +85,8 @@ class NodeTable {
 
   // The key must not be there. Returns where it hangs.
   Node** insert(Node* node, std::uint64_t hash) {
-    if ((used_ + deleted_ + 1) * 16 > std::size_t{group_count_} * 16 * 14)
-      rehash(group_count_ ? group_count_ : 1);
+    const std::size_t most = places_ < 16 ? places_ : std::size_t{group_count_} * 14;
+    if (std::size_t{used_} + deleted_ + 1 > most) rehash(group_count_ ? group_count_ : 1);
     Node** at = place(node, hash);
     ++used_;
     return at;
@@ -108,17 +114,19 @@ class NodeTable {
   }
 
   void clear() {
-    std::free(groups_);
+    if (groups_) slabs_->release(groups_, bytes_for(group_count_, places_));
     groups_ = nullptr;
     group_count_ = 0;
     used_ = deleted_ = 0;
+    places_ = 0;
   }
 
   // Calls f(Node*) for each node; f must not change the table. f returns false to stop.
   template <class F>
   bool for_each(F&& f) const {
     for (std::uint32_t g = 0; g < group_count_; ++g) {
-      for (Node* node : groups_[g].node) {
+      for (unsigned i = 0; i < places_; ++i) {
+        Node* const node = groups_[g].node[i];
         if (node && !f(node)) return false;
       }
     }
@@ -133,7 +141,8 @@ class NodeTable {
     if (!groups_) return 0;
     const std::uint32_t first = home(from);
     for (std::uint32_t g = first;;) {
-      for (Node* node : groups_[g].node) {
+      for (unsigned i = 0; i < places_; ++i) {
+        Node* const node = groups_[g].node[i];
         if (node && home(key_hash(node->key())) == first) f(node);
       }
       if (match(groups_[g], empty)) break;
@@ -151,7 +160,7 @@ class NodeTable {
   Node* random(R&& random_bits) const {
     for (;;) {
       const auto place = static_cast<std::size_t>(
-          (static_cast<uint128>(random_bits()) * (std::size_t{group_count_} * 16)) >> 64);
+          (static_cast<uint128>(random_bits()) * (std::size_t{group_count_} * places_)) >> 64);
       if (Node* node = groups_[place / 16].node[place % 16]) return node;
     }
   }
@@ -173,6 +182,11 @@ class NodeTable {
     return static_cast<std::uint32_t>((static_cast<uint128>(hash) * group_count_) >> 64);
   }
 
+  static std::size_t bytes_for(std::size_t count, unsigned places) {
+    return count * sizeof(Group) - (count == 0 ? 0 : (16u - places) * sizeof(Node*));
+  }
+
+  // There is an open place; in a group that is cut short the lowest one lies before its end.
   Node** place(Node* node, std::uint64_t hash) {
     for (std::uint32_t g = home(hash);; g = g + 1 == group_count_ ? 0 : g + 1) {
       Group& group = groups_[g];
@@ -191,17 +205,17 @@ class NodeTable {
   // Into at least `count` groups, by half as many more until they are enough; the same number again
   // when dead places alone filled the table.
   void rehash(std::size_t count) {
-    NodeTable old;
+    NodeTable old(*slabs_);
     swap(old);
-    const std::size_t needed = old.used_ + 1;
+    const std::size_t needed = std::size_t{old.used_} + 1;
     while (needed * 8 > count * 16 * 6) count += count / 2 ? count / 2 : 1;
     GYRE_ASSERT(count <= 0xffffffffu);
-    groups_ = static_cast<Group*>(std::aligned_alloc(16, count * sizeof(Group)));
-    GYRE_ASSERT(groups_ != nullptr);
+    places_ = static_cast<std::uint8_t>(count > 1 || needed > 8 ? 16 : needed > 4 ? 8 : 4);
+    groups_ = static_cast<Group*>(slabs_->allocate(bytes_for(count, places_)));
     group_count_ = static_cast<std::uint32_t>(count);
     for (std::size_t g = 0; g < count; ++g) {
       std::memset(groups_[g].control, empty, 16);
-      std::memset(static_cast<void*>(groups_[g].node), 0, sizeof groups_[g].node);
+      std::memset(static_cast<void*>(groups_[g].node), 0, places_ * sizeof(Node*));
     }
     used_ = old.used_;
     deleted_ = 0;
@@ -211,10 +225,13 @@ class NodeTable {
     });
   }
 
+  Slabs* slabs_;
   Group* groups_ = nullptr;
   std::uint32_t group_count_ = 0;
   std::uint32_t used_ = 0;
   std::uint32_t deleted_ = 0;
+  std::uint8_t places_ = 0;  // of each group: 16, or fewer in a table of one
 };
+static_assert(sizeof(NodeTable) == 32);
 
 }  // namespace gyre

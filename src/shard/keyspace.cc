@@ -7,8 +7,9 @@
 
 namespace gyre {
 
-KeySpace::KeySpace(const KeySpaceOptions& options)
-    : options_(options), slots_(options.slots), clock_(options.clock_node) {
+KeySpace::KeySpace(const KeySpaceOptions& options) : options_(options), clock_(options.clock_node) {
+  slots_.reserve(options.slots);
+  for (std::size_t i = 0; i < options.slots; ++i) slots_.emplace_back(slabs_);
   GYRE_ASSERT(options.first.value + options.slots <= slots_total);
   GYRE_ASSERT(0 < options.databases && options.databases <= 256);
   if (options.keep_tombstones) {
@@ -46,7 +47,7 @@ NodeTable& KeySpace::table_for_write(Slot slot, DbIndex db) {
   for (auto& [index, table] : s.others->tables) {
     if (index == db) return table;
   }
-  return s.others->tables.emplace_back(db, NodeTable()).second;
+  return s.others->tables.emplace_back(db, NodeTable(slabs_)).second;
 }
 
 Version KeySpace::slot_floor(Slot slot, DbIndex db) const {
@@ -196,7 +197,7 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
   if (!table_of(slot, db)) return 0;
   // What lies wholly at or below the floor goes; the rest, newer, learns of the floor by apply.
   NodeTable& table = table_for_write(slot, db);
-  NodeTable old;
+  NodeTable old(slabs_);
   old.swap(table);
   std::vector<std::string> newer;
   const bool all_on_disk = store && options_.persist;

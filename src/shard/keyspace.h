@@ -172,6 +172,7 @@ class KeySpace {
     std::vector<std::pair<DbIndex, Version>> floors;
   };
   struct SlotData {
+    explicit SlotData(Slabs& slabs) : records(slabs) {}
     NodeTable records;  // database 0
     std::unique_ptr<Others> others;
     std::uint64_t digest = 0;

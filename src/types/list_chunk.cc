@@ -161,18 +161,17 @@ struct Coded {
   std::size_t size = 0;
 };
 
-// Bytes to allocate for a chunk that holds `used` bytes of entries.
+// Bytes to allocate for a chunk that holds `used` bytes of entries: exact while lists are short and
+// many; some room ahead where copying them would cost more.
 std::uint32_t capacity_for(std::size_t used, bool roomy) {
   const std::size_t needed = sizeof(ListChunk) + used;
-  GYRE_ASSERT(needed < 0xffffff00u);
+  GYRE_ASSERT(needed < 0xf0000000u);
   std::size_t wanted = needed;
-  if (needed <= ListChunk::max_bytes) {
-    wanted = roomy ? ListChunk::max_bytes
-                   : std::min<std::size_t>(ListChunk::max_bytes, needed + needed / 8);
+  if (needed <= ListChunk::max_bytes && needed >= 192) {
+    wanted = std::min<std::size_t>(ListChunk::max_bytes, needed + needed / 8);
   }
-  // Past the slabs' classes malloc has its own, which are wider.
-  const std::size_t unit = wanted <= Slabs::largest ? 8 : wanted <= ListChunk::max_bytes ? 128 : 8;
-  return static_cast<std::uint32_t>((wanted + unit - 1) / unit * unit);
+  if (needed <= ListChunk::max_bytes && roomy) wanted = ListChunk::max_bytes;
+  return static_cast<std::uint32_t>(Slabs::rounded(wanted));
 }
 
 }  // namespace

@@ -9,27 +9,9 @@
 namespace gyre {
 namespace {
 
-std::size_t varint_size(std::uint64_t v) {
-  std::size_t n = 1;
-  for (; v >= 0x80; v >>= 7) ++n;
-  return n;
-}
-
-char* write_varint(char* to, std::uint64_t v) {
-  for (; v >= 0x80; v >>= 7) *to++ = static_cast<char>(v | 0x80);
-  *to++ = static_cast<char>(v);
-  return to;
-}
-
 char* write_bytes(char* to, std::string_view bytes) {
   if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
   return to + bytes.size();
-}
-
-// Versions lie on both sides of the block's first; the difference wraps, so any two have one.
-std::uint64_t zigzag_between(Version first, Version v) {
-  const std::uint64_t delta = v.bits - first.bits;
-  return (delta << 1) ^ (0 - (delta >> 63));
 }
 
 // Exact while blocks are small and many; a little room ahead where copying them would cost more.
@@ -41,20 +23,20 @@ std::size_t capacity_for(std::size_t size) {
 
 MapCollection::~MapCollection() {
   if (!large_) {
-    if (block_) slabs_->release(block_, capacity());
+    if (block_) slabs().release(block_, capacity());
     return;
   }
   table_->for_each([this](Node* n) {
-    Node::release(*slabs_, n);
+    Node::release(slabs(), n);
     return true;
   });
   table_->~NodeTable();
-  slabs_->release(table_, sizeof(NodeTable));
+  slabs().release(table_, sizeof(NodeTable));
 }
 
 void MapCollection::operator delete(MapCollection* self, std::destroying_delete_t,
                                     std::size_t size) {
-  Slabs& slabs = *self->slabs_;
+  Slabs& slabs = self->slabs();
   self->~MapCollection();
   slabs.release(self, size);
 }
@@ -85,16 +67,19 @@ MapCollection::Place MapCollection::place_of(std::string_view id, std::uint64_t 
   if (!block_) return {};
   const char* const end = block_end();
   for (char* at = block_ + header_size; at != end;) {
-    const auto n = static_cast<unsigned char>(*at);
-    const char* next = at + 1 + n;
-    if (n == id.size() && std::string_view(at + 1, n) == id) {
-      next = read_content(next, first_version(), cell);
+    unsigned head;
+    std::string_view found;
+    const char* next = read_id(at, head, found);
+    if (found == id) {
+      next = read_content(next, head, first_version(), cell);
       return {.entry = at, .size = static_cast<std::size_t>(next - at)};
     }
-    while (*next++ & 0x80) {  // the version is of no interest
+    if (head & later_bit) {
+      while (*next++ & 0x80) {  // the version is of no interest
+      }
     }
-    std::uint64_t tail;
-    next = read_varint(next, tail);
+    std::uint64_t tail = 0;
+    if (head & content_bit) next = read_varint(next, tail);
     at += next - at + static_cast<std::ptrdiff_t>(tail >> 2);
   }
   return {};
@@ -222,21 +207,24 @@ bool MapCollection::put_small(const Place& place, std::string_view id, const Con
   const Version first = block_ ? first_version() : content.version;
   const std::uint64_t delta = zigzag_between(first, content.version);
   const std::uint64_t tail = content.stored.size() << 2 | content.flags();
-  const std::size_t size =
-      1 + id.size() + varint_size(delta) + varint_size(tail) + content.stored.size();
+  const bool long_id = id.size() >= id_mask;
+  const std::size_t size = 1 + (long_id ? 1 : 0) + id.size() + (delta ? varint_size(delta) : 0) +
+                           (tail ? varint_size(tail) : 0) + content.stored.size();
   if ((block_ ? used() : header_size) - place.size + size > small_block) return false;
   if (!block_) {
     const std::size_t room = capacity_for(header_size + size);
-    block_ = static_cast<char*>(slabs_->allocate(room));
+    block_ = static_cast<char*>(slabs().allocate(room));
     std::memcpy(block_, &first.bits, 8);
     set_header_u16(8, header_size);
     set_header_u16(10, room);
   }
   char* to = resize_entry(place.entry ? place.entry : block_end(), place.size, size);
-  *to++ = static_cast<char>(id.size());
+  *to++ = static_cast<char>(std::min<std::size_t>(id.size(), id_mask) | (delta ? later_bit : 0) |
+                            (tail ? content_bit : 0));
+  if (long_id) *to++ = static_cast<char>(id.size() - id_mask);
   to = write_bytes(to, id);
-  to = write_varint(to, delta);
-  to = write_varint(to, tail);
+  if (delta) to = write_varint(to, delta);
+  if (tail) to = write_varint(to, tail);
   write_bytes(to, content.stored);
   return true;
 }
@@ -249,10 +237,10 @@ char* MapCollection::resize_entry(char* entry, std::size_t before, std::size_t a
   const std::size_t size = old_used - before + after;
   if (size > old_room || capacity_for(size) + capacity_for(size) / 4 < old_room) {
     const std::size_t room = capacity_for(size);
-    char* fresh = static_cast<char*>(slabs_->allocate(room));
+    char* fresh = static_cast<char*>(slabs().allocate(room));
     std::memcpy(fresh, block_, offset);
     std::memcpy(fresh + offset + after, entry + before, behind);
-    slabs_->release(block_, old_room);
+    slabs().release(block_, old_room);
     block_ = fresh;
     set_header_u16(10, room);
   } else {
@@ -272,9 +260,9 @@ void MapCollection::put_large(Node** at, std::string_view id, std::uint64_t hash
     n->set_flags(static_cast<std::uint8_t>((n->flags() & Node::long_key) | flags));
     n->resize_in_place(content.stored.size());
   } else {
-    Node* fresh = Node::make(*slabs_, id, content.stored.size(), 0, flags, content.version);
+    Node* fresh = Node::make(slabs(), id, content.stored.size(), 0, flags, content.version);
     if (n) {
-      Node::release(*slabs_, n);
+      Node::release(slabs(), n);
       *at = fresh;
     } else {
       table_->insert(fresh, hash);
@@ -288,7 +276,7 @@ void MapCollection::forget(const Place& place) {
   if (large_) {
     Node* n = *place.node;
     table_->erase(place.node);
-    Node::release(*slabs_, n);
+    Node::release(slabs(), n);
     table_->shrink();
     return;
   }
@@ -296,21 +284,21 @@ void MapCollection::forget(const Place& place) {
     resize_entry(place.entry, place.size, 0);
     return;
   }
-  slabs_->release(block_, capacity());
+  slabs().release(block_, capacity());
   block_ = nullptr;
 }
 
 void MapCollection::become_large() {
-  auto* table = ::new (slabs_->allocate(sizeof(NodeTable))) NodeTable();
+  auto* table = ::new (slabs().allocate(sizeof(NodeTable))) NodeTable(slabs());
   each([&](const ElementView& e) {
     const auto flags = static_cast<std::uint8_t>((e.cell.tombstone ? Node::tombstone : 0) |
                                                  (e.cell.has_sums ? Node::sums : 0));
-    Node* n = Node::make(*slabs_, e.id, e.cell.stored.size(), 0, flags, e.cell.version);
+    Node* n = Node::make(slabs(), e.id, e.cell.stored.size(), 0, flags, e.cell.version);
     write_bytes(n->value_data(), e.cell.stored);
     table->insert(n, key_hash(e.id));
     return true;
   });
-  if (block_) slabs_->release(block_, capacity());
+  if (block_) slabs().release(block_, capacity());
   table_ = table;
   large_ = 1;
 }

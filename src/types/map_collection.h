@@ -1,12 +1,15 @@
 // MapCollection: the elements of a hash or a set, by id; the dictionary of a sorted set as well.
 //
 // Small: one packed block, searched from its front. Most hashes have a few short fields, and then
-// this takes three bytes beside id and value.
+// this takes two bytes beside id and value, one beside a set's member; one or a few more for what
+// was written later than the first.
 //
 //   0                8      10         12
 //   | first version  | used | capacity | entry | entry | ...
-//   entry:  | id size u8 | id | varint zigzag(version - first) | varint size << 2 + flags | stored
-//   |
+//   entry:  | head | [id size - 63] | id | [varint zigzag(version - first)] |
+//           [varint size << 2 + flags | stored] |
+//   head:   bits 0-5 the id's size, 63: more follows; bit 6: not of the first version; bit 7: not
+//           merely a member that is there
 //
 // Large: a NodeTable of Nodes, past 128 elements, with an id or a value over 64 bytes, or with a
 // block over 8 KiB; it does not become small again, as it would grow back.
@@ -23,6 +26,7 @@
 #include "base/clock.h"
 #include "record/collection.h"
 #include "record/node_table.h"
+#include "types/packed.h"
 
 namespace gyre {
 
@@ -35,11 +39,11 @@ class MapCollection : public Collection {
   // A new collection of class T (this or derived) in memory of `slabs`.
   template <class T>
   static T* create(Slabs& slabs) {
-    return ::new (slabs.allocate(sizeof(T))) T(slabs);
+    return ::new (slabs.allocate(sizeof(T))) T();
   }
   static Collection* make(Slabs& slabs) { return create<MapCollection>(slabs); }
 
-  explicit MapCollection(Slabs& slabs) : slabs_(&slabs) {}
+  MapCollection() = default;
   MapCollection(const MapCollection&) = delete;
   MapCollection& operator=(const MapCollection&) = delete;
   ~MapCollection() override;
@@ -116,35 +120,30 @@ class MapCollection : public Collection {
   static ElementView view(const Node& n) {
     return {n.key(), {n.version, n.has(Node::tombstone), n.has(Node::sums), n.value()}};
   }
-  static const char* read_varint(const char* at, std::uint64_t& out) {
-    std::uint64_t v = static_cast<unsigned char>(*at++);
-    if (v >= 0x80) {
-      v &= 0x7f;
-      for (unsigned shift = 7;; shift += 7) {
-        const auto b = static_cast<unsigned char>(*at++);
-        v |= std::uint64_t{b & 0x7fu} << shift;
-        if (b < 0x80) break;
-      }
-    }
-    out = v;
-    return at;
+  static constexpr unsigned id_mask = 63, later_bit = 64, content_bit = 128;
+
+  static const char* read_id(const char* at, unsigned& head, std::string_view& id) {
+    head = static_cast<unsigned char>(*at++);
+    std::size_t n = head & id_mask;
+    if (n == id_mask) n += static_cast<unsigned char>(*at++);
+    id = {at, n};
+    return at + n;
   }
-  // Reads from the version on, behind the id.
-  static const char* read_content(const char* at, Version first, Cell& cell) {
-    std::uint64_t delta;
-    at = read_varint(at, delta);
-    cell.version.bits = first.bits + ((delta >> 1) ^ (0 - (delta & 1)));
-    std::uint64_t tail;
-    at = read_varint(at, tail);
+  // Reads what stands behind the id.
+  static const char* read_content(const char* at, unsigned head, Version first, Cell& cell) {
+    std::uint64_t delta = 0, tail = 0;
+    if (head & later_bit) at = read_varint(at, delta);
+    if (head & content_bit) at = read_varint(at, tail);
+    cell.version = version_at(first, delta);
     cell.tombstone = (tail & 1) != 0;
     cell.has_sums = (tail & 2) != 0;
     cell.stored = {at, static_cast<std::size_t>(tail >> 2)};
     return at + (tail >> 2);
   }
   static const char* read_entry(const char* at, Version first, ElementView& e) {
-    const auto n = static_cast<unsigned char>(*at);
-    e.id = {at + 1, n};
-    return read_content(at + 1 + n, first, e.cell);
+    unsigned head;
+    at = read_id(at, head, e.id);
+    return read_content(at, head, first, e.cell);
   }
 
   std::uint16_t header_u16(std::size_t offset) const {
@@ -176,7 +175,8 @@ class MapCollection : public Collection {
   void become_large();
   void count(bool was, bool was_live, bool is, bool is_live);
 
-  Slabs* slabs_;
+  Slabs& slabs() const { return Slabs::of(this); }
+
   union {
     char* block_ = nullptr;  // nullptr: empty
     NodeTable* table_;
@@ -185,6 +185,6 @@ class MapCollection : public Collection {
   std::uint32_t dead_ : 31 = 0;
   std::uint32_t large_ : 1 = 0;
 };
-static_assert(sizeof(MapCollection) == 40);
+static_assert(sizeof(MapCollection) == 32);
 
 }  // namespace gyre

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/numbers.h"
+#include "types/packed.h"
 
 namespace gyre {
 namespace {
@@ -17,7 +18,25 @@ namespace {
 constexpr std::uint8_t tombstone_flag = Node::tombstone;
 constexpr std::uint8_t sums_flag = Node::sums;
 
-constexpr std::size_t entry_header = 10;
+// Of a small entry's kind alone.
+constexpr unsigned table_score_bit = 4, kind_shift = 3;
+
+// Scores from 0 on that are small integers have no bytes in an entry: their payload lies here.
+constexpr std::size_t table_scores = 2048;
+struct ScoreTable {
+  ScoreBytes of[table_scores];
+};
+const ScoreTable& score_table() {
+  static const ScoreTable table = [] {
+    ScoreTable t;
+    for (std::size_t i = 0; i < table_scores; ++i) t.of[i] = encode_score(static_cast<double>(i));
+    return t;
+  }();
+  return table;
+}
+bool in_table(double score) {
+  return score >= 0 && score < static_cast<double>(table_scores) && score == std::floor(score);
+}
 // A cell with more sums than fit this is rare enough for the large form.
 constexpr std::size_t small_stored_max = 4096;
 
@@ -50,26 +69,26 @@ double score_of(const Cell& cell) {
 // ---- the object
 
 Collection* ZsetCollection::make(Slabs& slabs) {
-  return ::new (slabs.allocate(sizeof(ZsetCollection))) ZsetCollection(slabs);
+  return ::new (slabs.allocate(sizeof(ZsetCollection))) ZsetCollection();
 }
 
 void ZsetCollection::operator delete(ZsetCollection* self, std::destroying_delete_t) {
-  Slabs& slabs = self->slabs_;
+  Slabs& slabs = self->slabs();
   self->~ZsetCollection();
   slabs.release(self, sizeof(ZsetCollection));
 }
 
 ZsetCollection::~ZsetCollection() {
   if (small()) {
-    if (body_) slabs_.release(body_, capacity_);
+    if (body_) slabs().release(body_, capacity_);
     return;
   }
   large().table.for_each([this](Node* n) {
-    Node::release(slabs_, n);
+    Node::release(slabs(), n);
     return true;
   });
   large().~Large();
-  slabs_.release(body_, sizeof(Large));
+  slabs().release(body_, sizeof(Large));
 }
 
 std::size_t ZsetCollection::bytes() const {
@@ -297,15 +316,29 @@ Cell ZsetCollection::Entry::cell() const {
   return {version, (flags & tombstone_flag) != 0, (flags & sums_flag) != 0, stored};
 }
 
+Version ZsetCollection::first_version() const {
+  Version v;
+  std::memcpy(&v.bits, block(), 8);
+  return v;
+}
+
 ZsetCollection::Entry ZsetCollection::entry(std::size_t at) const {
   Entry e;
-  const char* p = block() + at;
+  const char* const begin = block() + block_header + at;
+  const char* p = begin;
   e.at = at;
-  std::memcpy(&e.version, p, 8);
-  e.flags = static_cast<std::uint8_t>(p[8]);
-  const auto member_size = static_cast<std::uint8_t>(p[9]);
-  p += entry_header;
-  if (e.live()) {
+  const auto member_size = static_cast<std::uint8_t>(*p++);
+  std::uint64_t delta, kind;
+  p = read_varint(p, delta);
+  p = read_varint(p, kind);
+  e.version = version_at(first_version(), delta);
+  if (kind & 1) e.flags |= tombstone_flag;
+  if (kind & 2) e.flags |= sums_flag;
+  if (kind & table_score_bit) {
+    const ScoreBytes& score = score_table().of[kind >> kind_shift];
+    e.stored = {score.data(), score.size()};
+    e.score = static_cast<double>(kind >> kind_shift);
+  } else if (e.live()) {
     e.stored = {p, 8};
     e.score = std::bit_cast<double>(load_be64(p));
     p += 8;
@@ -321,7 +354,7 @@ ZsetCollection::Entry ZsetCollection::entry(std::size_t at) const {
     e.stored = {p, stored_size};
     p += stored_size;
   }
-  e.size = static_cast<std::size_t>(p - (block() + at));
+  e.size = static_cast<std::size_t>(p - begin);
   return e;
 }
 
@@ -336,7 +369,13 @@ std::optional<ZsetCollection::Entry> ZsetCollection::find_small(std::string_view
 
 void ZsetCollection::put_small(const std::optional<Entry>& old, std::string_view member,
                                const Next& next) {
-  const std::size_t size = entry_header + (next.live() ? 8 : 0) + member.size() +
+  const Version first = body_ ? first_version() : next.version;
+  const bool short_score = next.live() && in_table(next.score);
+  std::uint64_t kind = (next.tombstone ? 1u : 0u) | (next.sums ? 2u : 0u);
+  if (short_score) kind |= table_score_bit | static_cast<std::uint64_t>(next.score) << kind_shift;
+  const std::uint64_t delta = zigzag_between(first, next.version);
+  const std::size_t size = 1 + varint_size(delta) + varint_size(kind) +
+                           (next.live() && !short_score ? 8 : 0) + member.size() +
                            (next.sums ? 2 + next.stored.size() : 0);
   const bool was_live = old && old->live();
   // The same place when the order does not change.
@@ -348,7 +387,8 @@ void ZsetCollection::put_small(const std::optional<Entry>& old, std::string_view
     p = splice(at, old->size, size);
     account(true, was_live, true, next.live());
   } else {
-    if (old) forget_small(*old);
+    // The block stays, and with it the version that the others are relative to.
+    if (old) take_out(*old);
     std::uint32_t passed = 0;
     const ZsetBorder border = ZsetBorder::at(next.score, member);
     while (next.live() ? passed < live_ : at < used_) {
@@ -360,11 +400,11 @@ void ZsetCollection::put_small(const std::optional<Entry>& old, std::string_view
     p = splice(at, 0, size);
     account(false, false, true, next.live());
   }
-  std::memcpy(p, &next.version, 8);
-  p[8] = static_cast<char>(next.flags());
-  p[9] = static_cast<char>(member.size());
-  p += entry_header;
-  if (next.live()) {
+  if (used_ == size) std::memcpy(block(), &first.bits, 8);
+  *p++ = static_cast<char>(member.size());
+  p = write_varint(p, delta);
+  p = write_varint(p, kind);
+  if (next.live() && !short_score) {
     next.sums ? store_be64(p, std::bit_cast<std::uint64_t>(next.score))
               : static_cast<void>(std::memcpy(p, next.stored.data(), 8));
     p += 8;
@@ -378,29 +418,36 @@ void ZsetCollection::put_small(const std::optional<Entry>& old, std::string_view
   if (next.sums) std::memcpy(p + member.size(), next.stored.data(), next.stored.size());
 }
 
-void ZsetCollection::forget_small(const Entry& old) {
+void ZsetCollection::take_out(const Entry& old) {
   account(true, old.live(), false, false);
   splice(old.at, old.size, 0);
 }
 
-// Makes `cut` bytes at an offset into `add` bytes; what lies behind them moves.
-char* ZsetCollection::splice(std::size_t at, std::size_t cut, std::size_t add) {
-  const std::size_t total = used_ - cut + add;
-  if (total > capacity_) resize_block(total);
-  if (add != cut) std::memmove(block() + at + add, block() + at + cut, used_ - at - cut);
-  used_ = static_cast<std::uint32_t>(total);
-  if (total + 64 < capacity_ / 2 || total == 0) resize_block(total);
-  return block() + at;
+void ZsetCollection::forget_small(const Entry& old) {
+  take_out(old);
+  if (used_ == 0) resize_block(0);
 }
 
-// Moves the block into one for `needed` bytes. Within the Slabs' classes it is exact, as most sets
-// are small and change seldom; above, an eighth is spare.
+// Makes `cut` bytes at an offset into `add` bytes; what lies behind them moves.
+char* ZsetCollection::splice(std::size_t at, std::size_t cut, std::size_t add) {
+  const std::size_t total = used_ - cut + add, needed = block_header + total;
+  if (needed > capacity_) resize_block(needed);
+  char* from = block() + block_header + at;
+  if (add != cut) std::memmove(from + add, from + cut, used_ - at - cut);
+  used_ = static_cast<std::uint32_t>(total);
+  if (needed + 64 < capacity_ / 2) resize_block(needed);
+  return block() + block_header + at;
+}
+
+// Moves the block into one for `needed` bytes; 0: away with it. It is exact while it is short, as
+// most sets are small and change seldom; above, an eighth is spare.
 void ZsetCollection::resize_block(std::size_t needed) {
-  const std::size_t spare = needed > Slabs::largest ? needed / 8 : 0;
+  const std::size_t spare = needed > Slabs::fine ? needed / 8 : 0;
   const std::size_t capacity = Slabs::rounded(needed + spare);
-  char* fresh = capacity > 0 ? static_cast<char*>(slabs_.allocate(capacity)) : nullptr;
-  if (used_ > 0 && fresh) std::memcpy(fresh, block(), std::min<std::size_t>(used_, capacity));
-  if (body_) slabs_.release(body_, capacity_);
+  char* fresh = capacity > 0 ? static_cast<char*>(slabs().allocate(capacity)) : nullptr;
+  if (body_ && fresh)
+    std::memcpy(fresh, block(), std::min<std::size_t>(block_header + used_, capacity));
+  if (body_) slabs().release(body_, capacity_);
   body_ = fresh;
   capacity_ = static_cast<std::uint32_t>(capacity);
 }
@@ -411,7 +458,7 @@ bool ZsetCollection::must_grow(std::string_view member, const Next& next, bool k
 }
 
 void ZsetCollection::become_large() {
-  auto* body = ::new (slabs_.allocate(sizeof(Large))) Large(slabs_);
+  auto* body = ::new (slabs().allocate(sizeof(Large))) Large(slabs());
   char* old_block = block();
   const std::uint32_t old_used = used_, old_capacity = capacity_;
   std::vector<Entry> all;
@@ -424,7 +471,7 @@ void ZsetCollection::become_large() {
               {e.version, (e.flags & tombstone_flag) != 0, (e.flags & sums_flag) != 0, e.stored,
                e.score});
   }
-  if (old_block) slabs_.release(old_block, old_capacity);
+  if (old_block) slabs().release(old_block, old_capacity);
 }
 
 // ---- the large form
@@ -450,7 +497,7 @@ void ZsetCollection::put_large(Node** at, std::string_view member, const Next& n
   const bool same = was_live && next.live() && node_score(*old) == next.score;
   const std::size_t size = next.live() ? 8 + (next.sums ? next.stored.size() : 0) : 0;
   const bool in_place = old && old->fits(size, next.flags());
-  Node* n = in_place ? old : Node::make(slabs_, member, size, 0, next.flags(), next.version);
+  Node* n = in_place ? old : Node::make(slabs(), member, size, 0, next.flags(), next.version);
   if (was_live && !same) l.order.erase(old);
   if (in_place) {
     n->version = next.version;
@@ -474,7 +521,7 @@ void ZsetCollection::put_large(Node** at, std::string_view member, const Next& n
   }
   *at = n;
   l.node_bytes -= Slabs::rounded(old->bytes());
-  Node::release(slabs_, old);
+  Node::release(slabs(), old);
 }
 
 void ZsetCollection::forget_large(Node** at) {
@@ -485,7 +532,7 @@ void ZsetCollection::forget_large(Node** at) {
   l.table.erase(at);
   account(true, was_live, false, false);
   l.node_bytes -= Slabs::rounded(n->bytes());
-  Node::release(slabs_, n);
+  Node::release(slabs(), n);
 }
 
 // ---- for tests
@@ -508,7 +555,8 @@ bool ZsetCollection::consistent() const {
       e.live() ? ++live : ++dead;
       at += e.size;
     }
-    return live == live_ && dead == tombstones_ && used_ <= capacity_;
+    return live == live_ && dead == tombstones_ &&
+           (used_ == 0 ? !body_ : block_header + used_ <= capacity_);
   }
   std::size_t node_bytes = 0;
   const bool nodes_ok = large().table.for_each([&](const Node* n) {

@@ -6,8 +6,11 @@
 // element, so that comparing never parses text.
 //
 //   small   one block: live elements in order of (score, member), then tombstones in any order
-//           | version 8 | flags 1 | member size 1 | [score be64: live] | [stored size 2: sums] |
-//           member | [stored] |
+//           | first version 8 | entry | entry | ...
+//           entry:  | member size 1 | varint zigzag(version - first) | varint kind | [score be64] |
+//                   [stored size 2: sums] | member | [stored] |
+//           kind:   bit 0 a tombstone, bit 1 with sums, bit 2: the score is the number in the bits
+//                   above, which is a small integer, and takes no bytes of its own
 //   large   a NodeTable by member beside an OrderTree of the live Nodes; a live Node's value is
 //           | score be64 | [long form of the cell (record/cell.h): sums] |
 //
@@ -101,7 +104,7 @@ class ZsetCollection final : public Collection {
 
  private:
   struct Large {
-    explicit Large(Slabs& slabs) : order(slabs) {}
+    explicit Large(Slabs& slabs) : table(slabs), order(slabs) {}
     NodeTable table;
     OrderTree order;
     std::size_t node_bytes = 0;
@@ -131,8 +134,9 @@ class ZsetCollection final : public Collection {
   };
   static constexpr std::uint32_t large_form = 0xffffffff;
 
-  explicit ZsetCollection(Slabs& slabs) : slabs_(slabs) {}
+  ZsetCollection() = default;
 
+  Slabs& slabs() const { return Slabs::of(this); }
   char* block() const { return static_cast<char*>(body_); }
   Large& large() const { return *static_cast<Large*>(body_); }
   void account(bool was_known, bool was_live, bool is_known, bool is_live);
@@ -144,6 +148,7 @@ class ZsetCollection final : public Collection {
   std::optional<Entry> find_small(std::string_view member) const;
   std::size_t entries() const { return std::size_t{live_} + tombstones_; }
   void put_small(const std::optional<Entry>& old, std::string_view member, const Next& next);
+  void take_out(const Entry& old);
   void forget_small(const Entry& old);
   char* splice(std::size_t at, std::size_t cut, std::size_t add);
   void resize_block(std::size_t needed);
@@ -159,9 +164,11 @@ class ZsetCollection final : public Collection {
   void put(std::string_view member, const Next& next);
   void forget(std::string_view member);
 
-  Slabs& slabs_;
+  static constexpr std::size_t block_header = 8;
+  Version first_version() const;
+
   void* body_ = nullptr;                   // the block, or Large
-  std::uint32_t used_ = 0, capacity_ = 0;  // of the block
+  std::uint32_t used_ = 0, capacity_ = 0;  // of the block; used by entries
   std::uint32_t live_ = 0, tombstones_ = 0;
 };
 

@@ -39,7 +39,7 @@ struct Table {
     return true;
   }
   Slabs slabs;
-  NodeTable table;
+  NodeTable table{slabs};
 };
 
 }  // namespace
@@ -152,7 +152,9 @@ TEST_CASE("node: sizes and flags") {
       CHECK(n->has(Node::long_key) == (key_size >= 0xffff));
       CHECK(n->fits(5, flags));
       CHECK_FALSE(n->fits(5, flags ^ Node::has_expiry));
-      CHECK_FALSE(n->fits(64, flags));
+      const std::size_t room = Slabs::rounded(n->bytes()) - n->bytes();
+      CHECK(n->fits(5 + room, flags));
+      CHECK_FALSE(n->fits(5 + room + 1, flags));
       Node::release(slabs, n);
     }
   }

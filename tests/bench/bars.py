@@ -113,7 +113,7 @@ def restart(rows):
 
 
 def quorum(rows):
-    by_case = suite_ring.ring_cases(("SET",), [r.key for r in rows])
+    by_case = suite_ring.ring_cases(("SET",), [r.key for r in rows], "quorum")
     for r in rows:
         by = by_case["SET QUORUM P=%d" % r.key]
         found = beside(by[suite_ring.SMART], by[suite_ring.CLUSTER], "server_us_per_op")
@@ -122,9 +122,9 @@ def quorum(rows):
 
 
 def proxied(rows):
-    by_case = suite_ring.ring_cases(("GET",), [r.key for r in rows], which=(suite_ring.ANY,))
+    by_case = suite_ring.ring_cases(("GET",), [r.key for r in rows], "one", which=(suite_ring.ANY,))
     for r in rows:
-        by = by_case["GET QUORUM P=%d" % r.key]
+        by = by_case["GET ONE P=%d" % r.key]
         yield r, beside(by[suite_ring.ANY], by[suite_ring.CLUSTER], "server_us_per_op")
 
 

@@ -11,8 +11,8 @@ TEN = range(10)
 # name: (command, size of the value, how many requests, units in each)
 COLLECTIONS = {
     "hash": ("HSET key:__key__ " + " ".join("field%03d __data__" % i for i in TEN), 3, 100_000),
-    "list": ("RPUSH key:__key__ " + " ".join("word%04d" % i for i in TEN), 0, 100_000),
-    "set of words": ("SADD key:__key__ " + " ".join("word%04d" % i for i in TEN), 0, 100_000),
+    "list": ("RPUSH key:__key__ " + " ".join("word%02d" % i for i in TEN), 0, 100_000),
+    "set of words": ("SADD key:__key__ " + " ".join("word%02d" % i for i in TEN), 0, 100_000),
     "sorted set": ("ZADD key:__key__ " + " ".join("%d word%02d" % (i, i) for i in TEN), 0, 100_000),
     "set of integers": ("SADD key:__key__ " + " ".join(str(100_000 + 7 * i) for i in TEN), 0, 100_000),
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "commands/keys.h"
 #include "commands/list_store.h"
@@ -50,10 +51,10 @@ void dump(CommandContext& ctx) {
 // ---- RESTORE
 
 struct RestoreOptions {
-  bool replace = false, absolute = false, idle = false, frequency = false;
+  bool replace = false, absolute = false;
+  std::optional<std::int64_t> idle, frequency;
 };
 
-// Idle time and frequency are checked, and of no use here.
 bool parse_options(CommandContext& ctx, RestoreOptions& o) {
   for (std::size_t i = 4; i < ctx.argc(); ++i) {
     const bool more = i + 1 < ctx.argc();
@@ -65,13 +66,13 @@ bool parse_options(CommandContext& ctx, RestoreOptions& o) {
       const auto seconds = int_arg(ctx, ++i);
       if (!seconds) return false;
       if (*seconds < 0) return ctx.reply.error("Invalid IDLETIME value, must be >= 0"), false;
-      o.idle = true;
+      o.idle = *seconds;
     } else if (arg_is(ctx, i, "freq") && more && !o.idle) {
       const auto frequency = int_arg(ctx, ++i);
       if (!frequency) return false;
       if (*frequency < 0 || *frequency > 255)
         return ctx.reply.error("Invalid FREQ value, must be >= 0 and <= 255"), false;
-      o.frequency = true;
+      o.frequency = *frequency;
     } else {
       return ctx.reply.error(Errc::syntax), false;
     }
@@ -110,6 +111,14 @@ void write_record(CommandContext& ctx, const KeyRef& key, const rdb::Value& valu
   w.commit(event::generic, "restore");
 }
 
+// How the key was used before, as far as the policy tracks that.
+void put_access(CommandContext& ctx, const KeyRef& key, const RestoreOptions& o) {
+  KeySpace& space = ctx.spaces.of(key.slot);
+  Node* n = space.find(key.slot, ctx.db, key.key, key.hash);
+  if (n && o.idle) space.access().set_idle(*n, *o.idle);
+  if (n && o.frequency) space.access().set_uses(*n, *o.frequency);
+}
+
 void restore(CommandContext& ctx) {
   RestoreOptions o;
   if (!parse_options(ctx, o)) return;
@@ -130,6 +139,7 @@ void restore(CommandContext& ctx) {
   }
   if (expires_at == 0 || expires_at > ctx.now) {
     write_record(ctx, key, *value, expires_at);
+    put_access(ctx, key, o);
   } else if (key.exists()) {
     // It would have expired already: only what was there goes.
     Write w(ctx, key, TypeId::none);

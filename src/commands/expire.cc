@@ -85,6 +85,7 @@ void persist(CommandContext& ctx) {
 
 // -2: no such key; -1: it does not expire. Seconds are rounded to the nearest, as in Redis.
 void reply_expiry(CommandContext& ctx, TimeUnit unit) {
+  ctx.uses = false;
   const KeyRef key = ctx.find(ctx.arg(1));
   if (!key.exists()) return ctx.reply.integer(-2);
   const UnixMs at = key.expires_at();

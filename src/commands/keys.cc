@@ -39,13 +39,20 @@ void del(CommandContext& ctx) {
   ctx.reply.integer(removed);
 }
 
-void exists(CommandContext& ctx) {
+// Looking is a use.
+void touch(CommandContext& ctx) {
   std::int64_t found = 0;
   for (std::size_t i = 1; i < ctx.argc(); ++i) found += ctx.find(ctx.arg(i)).exists();
   ctx.reply.integer(found);
 }
 
+void exists(CommandContext& ctx) {
+  ctx.uses = false;
+  touch(ctx);
+}
+
 void type(CommandContext& ctx) {
+  ctx.uses = false;
   ctx.reply.simple(type_spec(ctx.find(ctx.arg(1)).type()).name);
 }
 
@@ -192,7 +199,7 @@ constexpr auto rows = std::to_array<CommandSpec>({
      .arity = -2,
      .flags = read | fast,
      .keys = all_keys,
-     .run = exists,
+     .run = touch,
      .scatter = Scatter::sum,
      .since = "3.2.1",
      .summary = "Counts the keys that exist, as used now"},

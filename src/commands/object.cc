@@ -72,7 +72,7 @@ std::string_view encoding_of(const KeyRef& key, const CommandOptions& options) {
 
 // That a key which is only looked at is missing is no event.
 KeyRef look_at(CommandContext& ctx) {
-  ctx.tells_misses = false;
+  ctx.tells_misses = ctx.uses = false;
   return ctx.find(ctx.arg(2));
 }
 
@@ -86,29 +86,45 @@ void object_refcount(CommandContext& ctx) {
 }
 
 void object_idletime(CommandContext& ctx) {
-  if (!look_at(ctx).exists()) return ctx.reply.null();
-  ctx.reply.error("Access times are not kept, idle time not tracked.");
+  const KeyRef key = look_at(ctx);
+  if (!key.exists()) return ctx.reply.null();
+  const AccessClock& access = ctx.spaces.of(key.slot).access();
+  if (access.frequency()) {
+    return ctx.reply.error(
+        "An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
+        "switching between policies at runtime LRU and LFU data will take some time to adjust.");
+  }
+  ctx.reply.integer(access.idle_seconds(*key.node));
 }
 
 void object_freq(CommandContext& ctx) {
-  if (!look_at(ctx).exists()) return ctx.reply.null();
-  ctx.reply.error("An LFU maxmemory policy is not selected, access frequency not tracked.");
+  const KeyRef key = look_at(ctx);
+  if (!key.exists()) return ctx.reply.null();
+  const AccessClock& access = ctx.spaces.of(key.slot).access();
+  if (!access.frequency()) {
+    return ctx.reply.error(
+        "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
+        "when switching between policies at runtime LRU and LFU data will take some time to "
+        "adjust.");
+  }
+  ctx.reply.integer(access.uses(*key.node));
 }
 
 void object_help(CommandContext& ctx) {
-  reply_help(ctx, {
-                      "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-                      "ENCODING <key>",
-                      "    Return the encoding that Redis would use for the value of <key>.",
-                      "FREQ <key>",
-                      "    Return how often <key> is used. Not kept yet: an error.",
-                      "IDLETIME <key>",
-                      "    Return how long <key> was not used. Not kept yet: an error.",
-                      "REFCOUNT <key>",
-                      "    Return the references to the value of <key>: always 1.",
-                      "HELP",
-                      "    Prints this help.",
-                  });
+  reply_help(ctx,
+             {
+                 "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                 "ENCODING <key>",
+                 "    Return the encoding that Redis would use for the value of <key>.",
+                 "FREQ <key>",
+                 "    Return the counter of uses of <key>, under an LFU policy.",
+                 "IDLETIME <key>",
+                 "    Return the seconds since <key> was used last, unless under an LFU policy.",
+                 "REFCOUNT <key>",
+                 "    Return the references to the value of <key>: always 1.",
+                 "HELP",
+                 "    Prints this help.",
+             });
 }
 
 void memory_usage(CommandContext& ctx) {

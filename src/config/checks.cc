@@ -17,12 +17,6 @@ Result<void> clamp_hz(const CheckCall& call) {
   return {};
 }
 
-Result<void> only_noeviction(const CheckCall& call) {
-  if (call.value.number == static_cast<std::int64_t>(choice::MaxmemoryPolicy::noeviction))
-    return {};
-  return refuse("eviction policies come later; only noeviction is supported for now");
-}
-
 // Options whose silent neglect would leave a door open.
 Result<void> refused_for_now(const CheckCall& call) {
   if (call.value.number == 0 && call.value.text.empty()) return {};

@@ -60,10 +60,12 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
                .shard = options.shard,
                .margin_ms = std::max(2 * options.max_skew_ms, std::int64_t{2000})},
               sync_, space, clock, metrics, *this, random.next() >> 24),
+      evictor_(space, random),
       turn_base_(random.next() >> 24),
       next_id_(random.next() >> 24),
       inquiries_(options.self, options.shard, space, clock, *this,
                  next_id_ | std::uint64_t{1} << 50) {  // beside the ids of others
+  space_.access().set(clock.wall_ms(), command_options.memory.access);
   if (alone_) {
     for (SlotState& s : slots_) s.acting = true;
   }
@@ -267,6 +269,8 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   Reply reply(out, job.protocol);
   if (flags & flag::write) {
     if (disk_failing_ && !job.begun) return reply.error(Errc::misconf), Ran::done;
+    if ((flags & flag::denyoom) && !job.begun && !make_room())
+      return reply.error(Errc::oom), Ran::done;
     const int need = job.levels.write.of(n_), up = replicas_up(job.slot);
     const auto refuse = [&](const std::string& why) {
       metrics_.no_quorum_replies.add();
@@ -468,6 +472,8 @@ void Engine::stood_still() {
 void Engine::tick(std::int64_t stood_still_ms) {
   const SteadyMs now = clock_.steady_ms();
   const UnixMs wall = clock_.wall_ms();
+  space_.access().set(wall, command_options_.memory.access);
+  tick_memory();
   if (active_expire_)
     space_.expire_due(wall, 2000, [this](Slot slot, DbIndex db, std::string_view key) {
       metrics_.expired_keys.add();

@@ -10,7 +10,8 @@
 // Files: engine.cc (routing and execution), write_path.cc (turns, the replica's side), acks.cc
 // (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
 // reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
-// for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots).
+// for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots),
+// eviction.cc (memory).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -161,6 +162,12 @@ class Engine final : private SyncHost {
     stamped_ahead_ms_ = ahead_ms;
   }
   bool disk_failing() const { return disk_failing_; }
+  // Whether a write may take more memory: evicts what must go first (eviction.cc).
+  bool make_room() { return command_options_.memory.limit == 0 || evict_excess(); }
+  // What the node's other threads hold.
+  void set_memory_elsewhere(std::uint64_t bytes) { memory_elsewhere_ = bytes; }
+  // More than the limit is held, and nothing here may go.
+  bool memory_full() const { return memory_full_; }
   void set_active_expire(bool on) { active_expire_ = on; }
   void set_write_level(Level level) { options_.write_level = level; }
   // The newest turn not yet flushed, for whoever commits rows beside run() (barriers, expiry).
@@ -540,6 +547,18 @@ class Engine final : private SyncHost {
   void put_record(std::string& to, std::uint32_t& count, Slot slot, DbIndex db,
                   std::string_view key, Version since);
 
+  // ---- eviction.cc
+
+  std::uint64_t going_anyway() const;
+  std::uint64_t memory_excess() const;
+  bool evict_excess();
+  bool may_evict(Slot slot) const;
+  bool evict_one();
+  void evict(const Victim& victim);
+  void tick_memory();
+  void ask_to_evict(std::uint64_t excess);
+  void on_evict(NodeIndex from, const Evict& m);
+
   // ---- walk.cc
 
   // One walk over this shard's slots: the parts of this node and of each peer that acts for some.
@@ -587,6 +606,11 @@ class Engine final : private SyncHost {
   Hints hints_;
   MerkleSync sync_;
   Rounds rounds_;
+  Evictor evictor_;
+  std::uint64_t evictions_left_ = 0;  // in this turn, beyond what its writes need
+  std::uint64_t memory_elsewhere_ = 0;
+  std::uint64_t memory_seen_ = 0;  // when room was made last
+  bool memory_full_ = false;
 
   std::uint64_t turn_ = 1;  // number of the turn that is open
   std::uint64_t

@@ -268,6 +268,9 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
     case Kind::acted:
       handle(Acted{}, &Engine::on_acted);
       break;
+    case Kind::evict:
+      handle(Evict{}, &Engine::on_evict);
+      break;
     case Kind::walk:
       handle(Walk{}, &Engine::on_walk);
       break;

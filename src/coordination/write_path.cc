@@ -41,6 +41,10 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
 
 void Engine::end_turn() {
   if (!overtaken_.empty()) put_back_overtaken();
+  if (command_options_.memory.limit != 0) {
+    evict_excess();
+    evictions_left_ = command_options_.memory.keys_a_turn;
+  }
   const bool has_turn = !turns_.empty() && !turns_.back().flushed && !turns_.back().empty();
   const bool has_rows = space_.rows().count() > 0;
   if (!has_turn && !has_rows) return;

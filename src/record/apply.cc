@@ -74,7 +74,10 @@ Node* reshape(Merging& m, std::string_view key, std::size_t value_size, TypeId t
   Node* fresh =
       Node::make(m.slabs, key, value_size, static_cast<std::uint8_t>(type), flags, version);
   if (m.expiry.version) fresh->set_expiry(m.expiry);
-  if (m.node) Node::release(m.slabs, m.node);
+  if (m.node) {
+    fresh->set_access(m.node->access());
+    Node::release(m.slabs, m.node);
+  }
   m.node = fresh;
   return fresh;
 }
@@ -255,7 +258,7 @@ void set_expiry_register(Merging& m) {
   const std::string value(m.node->value());
   const std::string key(m.node->key());
   const auto flags =
-      static_cast<std::uint8_t>(m.node->flags() & ~(Node::has_expiry | Node::long_key));
+      static_cast<std::uint8_t>(m.node->flags() & ~(Node::has_expiry | Node::long_sizes));
   reshape(m, key, value.size(), stored_type(*m.node), flags, m.node->version);
   std::memcpy(m.node->value_data(), value.data(), value.size());
 }

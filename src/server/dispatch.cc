@@ -362,7 +362,7 @@ void Worker::dispatch(Connection& c, const CommandSpec* spec, Args args, Slot sl
   const bool ends_multi = spec->name == "EXEC" || spec->name == "DISCARD" ||
                           spec->name == "MULTI" || spec->name == "WATCH" || spec->name == "QUIT" ||
                           spec->name == "RESET";
-  if ((spec->flags & flag::denyoom) && server_.over_maxmemory()) return refuse(Errc::oom);
+  if ((spec->flags & flag::denyoom) && !make_room()) return refuse(Errc::oom);
   if (c.subscribed() && c.protocol == 2 && !spec_allowed_while_subscribed(*spec)) {
     return refuse(Error(Errc::err, "Can't execute '" + to_lower(spec->name) +
                                        "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "

@@ -167,8 +167,10 @@ void memory_section(InfoLines& out) {
   }
   out.put_real("mem_fragmentation_ratio", ratio(resident, used));
   out.put_signed("mem_fragmentation_bytes", beyond(resident, used));
-  out.zeros({"mem_not_counted_for_evict", "mem_replication_backlog",
-             "mem_total_replication_buffers", "mem_clients_slaves", "mem_aof_buffer"});
+  // Clients, the store on disk and what it keeps in memory: maxmemory is for the data.
+  out.put("mem_not_counted_for_evict", used - std::min(used, records));
+  out.zeros({"mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves",
+             "mem_aof_buffer"});
   out.put("mem_allocator", allocator_name());
   out.zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
 }

@@ -125,6 +125,44 @@ Result<void> Server::load() {
   return {};
 }
 
+namespace {
+
+MemoryOptions memory_options(const Config& config) {
+  using Policy = choice::MaxmemoryPolicy;
+  using By = EvictionPolicy::By;
+  MemoryOptions m;
+  m.limit = static_cast<std::uint64_t>(config.maxmemory.get());
+  m.policy.samples =
+      static_cast<std::size_t>(std::min<std::int64_t>(config.maxmemory_samples.get(), 64));
+  const Policy policy = config.maxmemory_policy.get();
+  switch (policy) {
+    case Policy::noeviction:
+      m.policy.by = By::none;
+      break;
+    case Policy::volatile_ttl:
+      m.policy.by = By::ttl;
+      break;
+    case Policy::volatile_random:
+    case Policy::allkeys_random:
+      m.policy.by = By::random;
+      break;
+    default:
+      m.policy.by = By::access;
+  }
+  m.policy.volatile_only = policy == Policy::volatile_lru || policy == Policy::volatile_lfu ||
+                           policy == Policy::volatile_random || policy == Policy::volatile_ttl;
+  m.access.frequency = policy == Policy::volatile_lfu || policy == Policy::allkeys_lfu;
+  m.access.log_factor = static_cast<std::uint32_t>(config.lfu_log_factor.get());
+  m.access.decay_minutes = static_cast<std::uint32_t>(config.lfu_decay_time.get());
+  // 0: only what the writes need. Beyond 10 it grows by 15 % a step, as Redis' time limit does.
+  const auto tenacity = config.maxmemory_eviction_tenacity.get();
+  m.keys_a_turn = static_cast<std::uint64_t>(50 * std::min<std::int64_t>(tenacity, 10));
+  for (std::int64_t i = 10; i < tenacity; ++i) m.keys_a_turn += m.keys_a_turn * 15 / 100;
+  return m;
+}
+
+}  // namespace
+
 void Server::apply_options() {
   CommandOptions o;
   o.hash_max_listpack_entries = static_cast<std::size_t>(config_.hash_max_listpack_entries.get());
@@ -136,6 +174,7 @@ void Server::apply_options() {
   o.hll_sparse_max_bytes = static_cast<std::size_t>(config_.hll_sparse_max_bytes.get());
   o.stream_node_max_entries = static_cast<std::uint64_t>(config_.stream_node_max_entries.get());
   o.proto_max_bulk_len = static_cast<std::size_t>(config_.proto_max_bulk_len.get());
+  o.memory = memory_options(config_);
   o.notify = event_classes(config_.notify_keyspace_events.get());
   const std::lock_guard lock(options_mutex_);
   command_options_ = o;
@@ -153,7 +192,9 @@ void Server::register_hooks() {
         Option::set_max_intset_entries, Option::zset_max_listpack_entries,
         Option::zset_max_listpack_value, Option::list_max_listpack_size,
         Option::hll_sparse_max_bytes, Option::stream_node_max_entries, Option::proto_max_bulk_len,
-        Option::client_output_buffer_limit, Option::notify_keyspace_events}) {
+        Option::client_output_buffer_limit, Option::notify_keyspace_events, Option::maxmemory,
+        Option::maxmemory_policy, Option::maxmemory_samples, Option::maxmemory_eviction_tenacity,
+        Option::lfu_log_factor, Option::lfu_decay_time}) {
     config_.on_change(o, [this] { apply_options(); });
   }
   config_.on_change(Option::appendfsync, [this] {
@@ -316,9 +357,6 @@ std::string Server::waiting_for() const {
 }
 
 void Server::tick(Worker& w) {
-  std::uint64_t memory = 0;
-  for (auto& worker : workers_) memory += worker->published_.memory.load(std::memory_order_relaxed);
-  memory_used.store(memory, std::memory_order_relaxed);
   if (alone() || loading()) return;
   membership_->tick(w);
   const SteadyMs now = clock().steady_ms();
@@ -381,12 +419,6 @@ void Server::begin_serving() {
         serving_.store(true, std::memory_order_release);
     });
   }
-}
-
-bool Server::over_maxmemory() const {
-  const std::int64_t limit = config_.maxmemory;
-  return limit > 0 &&
-         memory_used.load(std::memory_order_relaxed) > static_cast<std::uint64_t>(limit);
 }
 
 // ---- stop

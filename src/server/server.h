@@ -102,9 +102,6 @@ class Server final : public StoreSink {
   // The stored bound of stamps is written anew, from the wall clock. Thread 0.
   void set_clock_bound_back() { clock_bound_ = 0; }
 
-  std::atomic<std::uint64_t> memory_used{0};  // of all shards, from time to time
-  bool over_maxmemory() const;
-
   // The barrier: one thread at a time runs alone while the others stand still.
   bool barrier_try_own();
   void barrier_release();

@@ -268,6 +268,7 @@ void Worker::run_turn_ops() {
   running_ops_ = true;
   active_at_ = now_ms();
   refresh_command_options();
+  look_at_memory();
   constexpr std::size_t ahead = 12;
   std::vector<TurnOp> ops;
   ops.swap(turn_ops_);
@@ -377,6 +378,31 @@ void Worker::publish() {
   published_.hints_pending.store(engine_->hints().pending(), std::memory_order_relaxed);
 }
 
+void Worker::look_at_memory() {
+  if (command_options_.memory.limit == 0 || server_.shards() == 1 || !loaded_) return;
+  std::uint64_t elsewhere = 0;
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    if (i == shard_.value) continue;
+    elsewhere += server_.worker({static_cast<std::uint16_t>(i)})
+                     .published_.memory.load(std::memory_order_relaxed);
+  }
+  engine_->set_memory_elsewhere(elsewhere);
+}
+
+// Refused is what nobody can make room for: another thread may have something to evict when this
+// one has not, and does so by itself.
+bool Worker::make_room() {
+  if (command_options_.memory.limit == 0 || !loaded_ || engine_->make_room()) return true;
+  if (command_options_.memory.policy.by == EvictionPolicy::By::none) return false;
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    if (i == shard_.value) continue;
+    if (!server_.worker({static_cast<std::uint16_t>(i)})
+             .published_.memory_full.load(std::memory_order_relaxed))
+      return true;
+  }
+  return false;
+}
+
 // The count goes first: who reads that a peer is up reads what that made unsure, too.
 void Worker::publish_ring(bool count) {
   std::uint64_t up = 0;
@@ -405,7 +431,9 @@ void Worker::tick() {
   }
   if (loaded_) {
     engine_->set_active_expire(server_.active_expire);
+    look_at_memory();
     engine_->tick(0);
+    published_.memory_full.store(engine_->memory_full(), std::memory_order_relaxed);
   }
   watch_links(now);
   published_.clients.store(connections_.size(), std::memory_order_relaxed);

@@ -48,6 +48,7 @@ struct Published {
   };
   std::array<Db, 256> dbs;
   std::atomic<std::uint64_t> memory{0};
+  std::atomic<bool> memory_full{false};   // over the limit, and nothing left to evict
   std::atomic<std::int64_t> stamp_ms{0};  // of the newest stamp that it would give
   std::atomic<std::uint64_t> clients{0};
   std::atomic<std::uint64_t> hints_pending{0}, slots_differing{0};
@@ -210,6 +211,8 @@ class Worker final : public EngineHost {
   void choose_tick(SteadyMs now);
   void publish_ring(bool count);
   void publish();
+  void look_at_memory();
+  bool make_room();
   void free_closed();
   void on_bus_batch(BusConnection& from, std::string_view batch);
   void on_link_reply(NodeIndex peer, std::string_view batch);

@@ -32,6 +32,7 @@ KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash,
     }
   }
   ref.visible ? ++hits : ++misses;
+  if (ref.visible && uses) space.access().touch(*ref.node, random);
   if (!ref.visible && tells_misses) event(event::miss, "keymiss", key, in);
   return ref;
 }

@@ -27,6 +27,7 @@
 #include "record/record.h"
 #include "resp/reply.h"
 #include "resp/request.h"
+#include "shard/eviction.h"
 #include "shard/key_events.h"
 #include "shard/keyspace.h"
 #include "shard/publisher.h"
@@ -37,6 +38,15 @@ class CommandContext;
 struct CommandSpec;
 
 // Settings that commands read; a snapshot per node, changed by CONFIG SET. Plain numbers.
+// What maxmemory and its companions ask for.
+struct MemoryOptions {
+  std::uint64_t limit = 0;  // of the whole node; 0: none
+  EvictionPolicy policy;
+  AccessClock::Settings access;
+  // maxmemory-eviction-tenacity: keys that one turn may evict beyond what its writes need.
+  std::uint64_t keys_a_turn = 500;
+};
+
 struct CommandOptions {
   std::size_t hash_max_listpack_entries = 128, hash_max_listpack_value = 64;
   std::size_t set_max_intset_entries = 512;
@@ -45,6 +55,7 @@ struct CommandOptions {
   std::size_t hll_sparse_max_bytes = 3000;
   std::uint64_t stream_node_max_entries = 100;  // what XADD and XTRIM with ~ remove at once
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
+  MemoryOptions memory;
   std::uint32_t notify = 0;  // classes of key events that are published (shard/key_events.h)
 };
 
@@ -136,6 +147,7 @@ class CommandContext {
       publish_event(*publisher, options.notify, name, key, in);
   }
   bool tells_misses = false;  // its row: a lookup that finds nothing is an event
+  bool uses = true;           // a lookup counts as a use of the key (shard/access.h)
 
   std::uint32_t hits = 0, misses = 0;  // lookups, for INFO
   // From the command's row: its effects carry the version of what it read.

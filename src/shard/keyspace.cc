@@ -94,6 +94,8 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
     } else {
       table.insert(record, hash);
     }
+    if (result_.live_after && (!result_.live_before || !access_.frequency()))
+      access_.begin(*record);
   } else if (at) {
     table.erase(at);
   }

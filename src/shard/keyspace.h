@@ -22,6 +22,7 @@
 #include "record/node_table.h"
 #include "record/restamp.h"
 #include "record/version.h"
+#include "shard/access.h"
 #include "shard/leaf_sums.h"
 
 namespace gyre {
@@ -130,6 +131,23 @@ class KeySpace {
   bool verify_digest(Slot slot) const;
   std::size_t records_in(Slot slot) const;
 
+  // A record drawn at random; no node: none was found, which may be chance where most slots are
+  // empty, or most expiries outdated.
+  struct Place {
+    Slot slot{};
+    DbIndex db{};
+    std::uint64_t hash = 0;
+    Node* node = nullptr;
+  };
+  Place draw(Random& random) const;
+  Place draw_in(Slot slot, Random& random) const;
+  Place draw_expiring(Random& random) const;
+  // Removes a record for good; not where there are replicas, which would bring it back.
+  void forget(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash);
+
+  AccessClock& access() { return access_; }
+  const AccessClock& access() const { return access_; }
+
   // Removes up to `limit` records whose expiry has passed, calling expired(slot, db, key) for each.
   // With replicas they stay, hidden, until that is stub_grace_ms ago; then a stub is left of them.
   std::size_t expire_due(UnixMs now, std::size_t limit,
@@ -161,7 +179,8 @@ class KeySpace {
   Slabs& slabs() { return slabs_; }
   HybridClock& clock() { return clock_; }
   const HybridClock& clock() const { return clock_; }
-  std::size_t memory_used() const { return slabs_.used(); }
+  // Bytes of all records, their tables and the queue of expiries.
+  std::size_t memory_used() const { return slabs_.used() + due_.capacity() * sizeof(Due); }
 
   // Called with every version merged, so that the clock's stamps lie above them.
   void see(Version v) { clock_.see(v); }
@@ -185,6 +204,8 @@ class KeySpace {
     bool stub = false;
     bool operator>(const Due& o) const { return at_ms > o.at_ms; }
   };
+
+  static constexpr std::size_t draws_at_random = 64;
 
   template <class F>
   void for_each_record(Slot slot, F f) const {
@@ -229,6 +250,7 @@ class KeySpace {
   std::vector<LeafSums> leaves_;
   std::array<DbCounts, 256> counts_{};
   HybridClock clock_;
+  AccessClock access_;
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t stubs_made_ = 0;

@@ -43,8 +43,10 @@ ListEntry entry_of(const ListKey& key, const Change& change) {
 ListCollection::ListCollection(Slabs& slabs) : tree_(slabs) {}
 ListCollection::~ListCollection() = default;
 
-Collection* make_list(Slabs& slabs) {
-  return new ListCollection(slabs);
+void ListCollection::operator delete(ListCollection* self, std::destroying_delete_t) {
+  Slabs& slabs = self->tree_.slabs();
+  self->~ListCollection();
+  slabs.release(self, sizeof(ListCollection));
 }
 
 // ---- merging

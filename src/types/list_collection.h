@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "record/collection.h"
@@ -40,7 +41,11 @@ class ListWalk {
 
 class ListCollection final : public Collection {
  public:
-  static Collection* make(Slabs& slabs) { return new ListCollection(slabs); }
+  static Collection* make(Slabs& slabs) {
+    return ::new (slabs.allocate(sizeof(ListCollection))) ListCollection(slabs);
+  }
+  // Gives the object back to the Slabs that it came from.
+  static void operator delete(ListCollection* self, std::destroying_delete_t);
   explicit ListCollection(Slabs& slabs);
   ~ListCollection() override;
 

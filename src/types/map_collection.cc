@@ -257,7 +257,7 @@ void MapCollection::put_large(Node** at, std::string_view id, std::uint64_t hash
   Node* n = at ? *at : nullptr;
   if (n && n->fits(content.stored.size(), 0)) {
     n->version = content.version;
-    n->set_flags(static_cast<std::uint8_t>((n->flags() & Node::long_key) | flags));
+    n->set_flags(static_cast<std::uint8_t>((n->flags() & Node::long_sizes) | flags));
     n->resize_in_place(content.stored.size());
   } else {
     Node* fresh = Node::make(slabs(), id, content.stored.size(), 0, flags, content.version);

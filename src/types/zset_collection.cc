@@ -501,7 +501,7 @@ void ZsetCollection::put_large(Node** at, std::string_view member, const Next& n
   if (was_live && !same) l.order.erase(old);
   if (in_place) {
     n->version = next.version;
-    n->set_flags(static_cast<std::uint8_t>((n->flags() & Node::long_key) | next.flags()));
+    n->set_flags(static_cast<std::uint8_t>((n->flags() & Node::long_sizes) | next.flags()));
     n->resize_in_place(size);
   }
   if (next.live()) {

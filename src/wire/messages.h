@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 9;
+inline constexpr std::uint32_t wire_format = 10;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -58,6 +58,7 @@ enum class Kind : std::uint8_t {
   whole_ask,
   whole_answer,
   publish,
+  evict,
   heartbeat,
   heartbeat_answer,
   end
@@ -95,6 +96,7 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "whole_ask",
                                                                     "whole_answer",
                                                                     "publish",
+                                                                    "evict",
                                                                     "heartbeat",
                                                                     "heartbeat_answer"});
 static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
@@ -549,6 +551,18 @@ struct Acted {
   template <class A>
   void fields(A& a) {
     a(slots);
+  }
+};
+
+// The sender holds more than its limit: who acts for these slots, of which it holds much, is to
+// evict keys of so many bytes there. Sent again while it lasts, and unanswered.
+struct Evict {
+  static constexpr Kind kind = Kind::evict;
+  std::vector<std::uint16_t> slots;
+  std::uint64_t bytes{};
+  template <class A>
+  void fields(A& a) {
+    a(slots), a(bytes);
   }
 };
 

@@ -149,7 +149,7 @@ TEST_CASE("node: sizes and flags") {
       CHECK(n->value() == "value");
       CHECK(n->type() == 3);
       CHECK(n->expiry() == (flags ? Expiry{1234, {88}} : Expiry{}));
-      CHECK(n->has(Node::long_key) == (key_size >= 0xffff));
+      CHECK(n->has(Node::long_sizes) == (key_size > 0xffff));
       CHECK(n->fits(5, flags));
       CHECK_FALSE(n->fits(5, flags ^ Node::has_expiry));
       const std::size_t room = Slabs::rounded(n->bytes()) - n->bytes();

@@ -628,5 +628,5 @@ TEST_CASE("stub: what an expired key costs") {
   CHECK(space.counts({0}).tombstones == keys);
   const std::size_t each = space.memory_used() / keys;
   MESSAGE("a stub takes ", each, " bytes with a key of 13; the record took ", full / keys);
-  CHECK(each <= 72);  // with its place in the table
+  CHECK(each <= 104);  // with its place in the table, and the room that the queue of expiries keeps
 }

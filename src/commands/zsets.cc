@@ -130,18 +130,13 @@ std::size_t parse_add(CommandContext& ctx, AddOptions& how) {
 // Adds to a score on a ring: this node's sum grows, or a new one is opened. As Write::add, but a
 // score is a double: the amounts add up as doubles do in Redis.
 // False when the sum would be no number.
-bool add_to_sum(CommandContext& ctx, const KeyRef& key, Write& w, std::string_view member,
-                double delta) {
-  const HybridClock& clock = ctx.spaces.of(key.slot).clock();
+bool add_to_sum(const KeyRef& key, Write& w, std::string_view member, double delta) {
   Cell cell;
   Version opened = w.version();
-  if (const ZsetCollection* z = of(key); z && z->find(member, cell) && cell.has_sums) {
-    const Version above = std::max(cell.version, w.effect().floor);
-    for (const Sum& s : cell.sums()) {
-      if (s.id.node() != clock.node() || s.id <= above || s.id < clock.started()) continue;
-      delta += parse_double(s.amount).value_or(0);
-      opened = s.id;
-      break;
+  if (const ZsetCollection* z = of(key); z && z->find(member, cell)) {
+    if (const auto own = w.own_sum(cell)) {
+      delta += parse_double(own->amount).value_or(0);
+      opened = own->id;
     }
   }
   if (std::isnan(delta)) return false;
@@ -166,7 +161,7 @@ void add_increment(CommandContext& ctx, const AddOptions& how, double delta,
     const ScoreBytes bytes = encode_score(total);
     if (!ring) {
       w.put(member, {bytes.data(), bytes.size()});
-    } else if (!add_to_sum(ctx, *key, w, member, delta)) {
+    } else if (!add_to_sum(*key, w, member, delta)) {
       return ctx.reply.error(nan_error);
     }
     w.commit(!now || *now != total ? event::zset : 0, "zincr");

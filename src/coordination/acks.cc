@@ -72,7 +72,7 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   Reader own(own_bytes);
   GYRE_ASSERT(decode_effect(own, original));
   Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
-  drop_covered(turn, found, original);
+  const auto cover = drop_covered(turn, found, original);
   const ApplyResult* r = nullptr;
   if (!decode_effect(in, theirs) || theirs.key != original.key || theirs.db != original.db ||
       !merge_from_peer(theirs, r)) {
@@ -121,14 +121,37 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   if (newer.base != Newer::Base::moved && !newer.too_old && theirs.newest() <= original.version)
     return;
   const bool deletes = original.floor == original.version && original.version;
-  if (original.changes.empty() && original.expiry.version != original.version && !deletes) return;
+  if (original.changes.empty() && original.expiry.version != original.version && !deletes) {
+    if (cover && !op->done) follow(turn, made.operation, *cover);
+    return;
+  }
   restamp(turn, found, original);
+}
+
+// What covers the operation is below another node's write as well and may fail, such as a command
+// that was forwarded before and came to nothing but this (simulator, seed 1684).
+void Engine::follow(Turn& turn, std::uint32_t index, OperationAt at) {
+  if (turn.operations[index].follows) return;
+  Operation* cover = nullptr;
+  while (Turn* holder = find_turn(at.turn)) {
+    cover = &holder->operations[at.index];
+    if (!cover->moved_to) break;
+    at = {cover->moved_to, cover->moved_index};
+  }
+  if (!cover) return;
+  if (cover->failed) return fail(turn.operations[index]);
+  if (cover->done) return;
+  turn.operations[index].follows = true;
+  cover->followers.push_back({turn.number, index});
 }
 
 // Leaves of an effect what no later write of this node covers. The record does not tell: what
 // another node wrote may have been merged over several of them meanwhile. No turn behind this one
-// has been dropped.
-void Engine::drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const {
+// has been dropped. Returns the operation of the last that covers something of it.
+std::optional<Engine::OperationAt> Engine::drop_covered(const Turn& turn,
+                                                        std::uint32_t effect_index,
+                                                        Effect& effect) const {
+  std::optional<OperationAt> cover;
   std::erase_if(effect.changes, [&](const Change& c) { return c.version != effect.version; });
   const Version version = effect.version;
   Effect later;
@@ -142,14 +165,16 @@ void Engine::drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& 
       // A floor stamped again would take along what was written above it since.
       if (effect.floor >= version.before()) effect.floor = {};
       if (later.floor >= version || later.expiry.version > version) effect.expiry = {};
-      std::erase_if(effect.changes, [&](const Change& c) {
+      const std::size_t covered = std::erase_if(effect.changes, [&](const Change& c) {
         return later.floor >= version ||
                std::any_of(later.changes.begin(), later.changes.end(), [&](const Change& l) {
                  return l.id == c.id && l.version > c.version && (!l.sum || l.sum == c.sum);
                });
       });
+      if (covered > 0 && t.made[i].operation != none) cover = {t.number, t.made[i].operation};
     }
   }
+  return cover;
 }
 
 void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& original) {
@@ -161,6 +186,13 @@ void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& origi
   if (op && !op->done &&
       (op->restamps >= restamps_max || (op->ceiling && version.ms() > op->ceiling)))
     return fail(*op);
+  // A sum that replicas may fold soon takes nothing in any more.
+  if (std::any_of(original.changes.begin(), original.changes.end(), [&](const Change& c) {
+        return c.sum && !space_.sum_may_be_stamped_again(c.sum, version);
+      })) {
+    if (op && !op->done) fail(*op);
+    return;
+  }
   const Version floor_now = record ? record_floor(*record) : Version{};
   Effect again;
   again.db = original.db;

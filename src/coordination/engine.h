@@ -28,6 +28,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -322,6 +323,10 @@ class Engine final : private SyncHost {
 
   // ---- turns (write_path.cc)
 
+  struct OperationAt {
+    std::uint64_t turn;
+    std::uint32_t index;
+  };
   struct Operation {
     Ticket ticket;
     std::string reply;
@@ -334,6 +339,11 @@ class Engine final : private SyncHost {
     std::uint64_t moved_to = 0;  // the turn in which it waits on, after it was stamped again
     std::uint32_t moved_index = 0;
     bool reader = false;  // made nothing itself: waits for what it has read
+    bool failed = false;  // done, and not as it should
+    // Covered by a later one of this node where another node's write covers both: ends as that
+    // does.
+    bool follows = false;
+    std::vector<OperationAt> followers{};
   };
   struct MadeEffect {
     std::size_t at, size;  // in Turn::effects
@@ -411,7 +421,10 @@ class Engine final : private SyncHost {
   void note_gap(const Effect& effect, const ApplyResult& r);
   void on_effects_ack(NodeIndex from, const EffectsAck& m);
   void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
-  void drop_covered(const Turn& turn, std::uint32_t effect_index, Effect& effect) const;
+  std::optional<OperationAt> drop_covered(const Turn& turn, std::uint32_t effect_index,
+                                          Effect& effect) const;
+  void follow(Turn& turn, std::uint32_t index, OperationAt cover);
+  void end_followers(Operation& op);
   void restamp(Turn& turn, std::uint32_t effect_index, const Effect& original);
   void fail_overtaken(const Effect& theirs, Slot slot);
   void put_back_overtaken();

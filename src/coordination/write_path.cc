@@ -176,7 +176,7 @@ void Engine::settle(Turn& turn) {
 }
 
 void Engine::settle(Turn& turn, Operation& op) {
-  if (op.done) return;
+  if (op.done || op.follows) return;
   if (alone_) {
     if (turn.persisted) finish(op);
     return;
@@ -216,8 +216,24 @@ void Engine::drop_settled() {
   }
 }
 
+void Engine::end_followers(Operation& op) {
+  const bool failed = op.failed;
+  for (const OperationAt at : std::exchange(op.followers, {})) {
+    Turn* turn = find_turn(at.turn);
+    if (!turn || turn->operations[at.index].done) continue;
+    Operation& follower = turn->operations[at.index];
+    if (failed) {
+      fail(follower);
+    } else {
+      if (options_.watch) tell_acked(*turn, follower);
+      finish(follower);
+    }
+  }
+}
+
 void Engine::finish(Operation& op) {
   op.done = true;
+  if (!op.followers.empty()) end_followers(op);
   if (op.reply.empty()) {  // a part of FLUSHALL: its walk waits for it
     const auto at = flushes_.find(op.ticket.id);
     if (at != flushes_.end()) {
@@ -232,6 +248,8 @@ void Engine::finish(Operation& op) {
 
 void Engine::fail(Operation& op) {
   metrics_.no_quorum_replies.add();
+  op.failed = true;
+  if (!op.followers.empty()) end_followers(op);
   if (op.reply.empty()) {
     const auto at = flushes_.find(op.ticket.id);
     if (at != flushes_.end()) at->second.second.failed = true;

@@ -154,6 +154,24 @@ CellInteger cell_integer(const Cell& cell) {
   return value == total ? CellInteger{true, value} : CellInteger{};
 }
 
+std::optional<std::string> cell_total(const Cell& cell) {
+  if (const CellInteger n = cell_integer(cell); n.ok) return format_int(n.value);
+  bool integers = cell.tombstone || parse_int(cell.payload());
+  if (!cell.tombstone && !parse_long_double(cell.payload())) return {};
+  for (const Sum& s : cell.sums()) {
+    if (!parse_long_double(s.amount)) return {};
+    integers = integers && parse_wide(s.amount);
+  }
+  if (integers) return {};
+  return cell_text(cell);
+}
+
+CellState closed_part(const Cell& cell, Version upto) {
+  CellState part = CellState::of(cell);
+  std::erase_if(part.sums, [upto](const CellState::OwnSum& s) { return s.id > upto; });
+  return part;
+}
+
 std::string sum_of_amounts(std::string_view a, std::string_view b) {
   const auto x = parse_wide(a);
   const auto y = parse_wide(b);

@@ -12,9 +12,13 @@
 //   ascending
 //
 // Amounts are decimal text: integers, or what INCRBYFLOAT prints.
+//
+// A node goes on with a sum for a while only (sum_open_ms); so a sum whose id lies far enough below
+// T is closed: every replica holds its last change. Such sums are folded into a base (purge.h).
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,6 +94,11 @@ struct CellInteger {
   std::int64_t value = 0;
 };
 CellInteger cell_integer(const Cell& cell);
+// The same as text, where it can be told without loss of what kind of number it is: base and
+// amounts are numbers, and integers that fit as long as all of them are integers.
+std::optional<std::string> cell_total(const Cell& cell);
+// The base and the sums up to `upto` alone; no sums in it: there are none so old.
+CellState closed_part(const Cell& cell, Version upto);
 // The sum of two amounts in decimal text, as integers while both are and the sum fits.
 std::string sum_of_amounts(std::string_view a, std::string_view b);
 // The same as text: integer arithmetic while all parts are integers, else as INCRBYFLOAT.

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "record/cell.h"
@@ -36,6 +38,8 @@ class Collection {
                           const std::function<void(std::string_view, bool)>& dropped) = 0;
   // Forgets a removed base that every replica knows (record/purge.h); sums above it stay.
   virtual void drop_tombstone(std::string_view id) = 0;
+  // What a cell with sums is as a payload; nothing when it is no number.
+  virtual std::optional<std::string> total(const Cell& cell) const { return cell_total(cell); }
   virtual std::size_t live() const = 0;  // elements that can be read
   virtual std::size_t tombstones() const = 0;
   virtual std::size_t bytes() const = 0;  // memory, roughly

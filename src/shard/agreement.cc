@@ -21,6 +21,8 @@ void KeySpace::note_merge(Slot slot, const Effect& effect, const ApplyResult& r,
   for (const std::uint32_t i : r.taken) {
     note(effect.changes[i].version);
     removes |= effect.changes[i].tombstone;
+    if (const Version sum = effect.changes[i].sum; sum && (!a.open_sum || sum < a.open_sum))
+      a.open_sum = sum;
   }
   if (record && r.floor_raised) note(record_floor(*record));
   if (record && r.expiry_changed && record->has(Node::has_expiry)) {
@@ -118,6 +120,8 @@ void KeySpace::load_agreement(Slot slot, Version repaired, Version confirmed, bo
 void KeySpace::purge(Slot slot, Version upto) {
   Agreement& a = agreements_[index_of(slot)];
   a.dead = 0;
+  a.open_sum = {};
+  const PurgeBound bound{upto, closed_sums(upto)};
   PurgeResult result;
   std::vector<std::string> keys;
   for (std::size_t db = 0; db < options_.databases; ++db) {
@@ -126,7 +130,10 @@ void KeySpace::purge(Slot slot, Version upto) {
     NodeTable& table = table_for_write(slot, index);
     keys.clear();
     table.for_each([&](Node* n) {
-      if (purgeable(*n, upto)) {
+      if (const Version sum = oldest_open_sum(*n, bound.sums);
+          sum && (!a.open_sum || sum < a.open_sum))
+        a.open_sum = sum;
+      if (purgeable(*n, bound)) {
         keys.emplace_back(n->key());
       } else if (!record_live(*n)) {
         ++a.dead;
@@ -138,7 +145,7 @@ void KeySpace::purge(Slot slot, Version upto) {
       const std::uint64_t hash = key_hash(key);
       Node** at = table.find(key, hash);
       const bool was_live = record_live(**at), boxed = (*at)->has(Node::boxed);
-      Node* left = purge_record(*at, index, upto, slabs_, result);
+      Node* left = purge_record(*at, index, bound, slabs_, result);
       add_digest(slot, hash, result.digest_delta);
       DbCounts& c = counts_[db];
       c.tombstones -= !was_live;
@@ -156,7 +163,7 @@ void KeySpace::purge(Slot slot, Version upto) {
         continue;
       }
       row_key_.push_back(1);
-      for (const std::string& id : result.removed) {
+      for (const std::string& id : result.changed) {
         row_key_.resize(prefix + 1);
         row_key_.append(id);
         Cell cell;

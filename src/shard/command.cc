@@ -55,7 +55,9 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
   effect_.version = ctx.version(space_);
   effect_.has_base = ctx.based;
   if (ctx.based) {
-    effect_.base = key.node ? record_newest(*key.node) : space_.absent_since(key.slot, db);
+    // What others hold up to T is known here, also where its purge has left less.
+    effect_.base = key.node ? std::max(record_newest(*key.node), space_.repaired(key.slot))
+                            : space_.absent_since(key.slot, db);
   } else if (key.node && space_.options().keep_tombstones) {
     constexpr UnixMs moment_ms = 1000;
     const Version newest = record_newest(*key.node);
@@ -105,18 +107,24 @@ void Write::add(std::string_view id, const Cell* cell, std::string_view delta,
     put(id, total);
     return;
   }
-  // The sum that this incarnation has opened and that still counts, or a new one.
-  const std::uint16_t node = space_.clock().node();
-  const Version above = cell ? std::max(cell->version, effect_.floor) : effect_.floor;
-  if (cell && cell->has_sums) {
-    for (const Sum& s : cell->sums()) {
-      if (s.id.node() != node || s.id <= above || s.id < space_.clock().started()) continue;
-      std::string amount = sum_of_amounts(s.amount, delta);
-      effect_.changes.push_back({id, effect_.version, s.id, false, keep(std::move(amount))});
-      return;
-    }
+  if (const auto own = cell ? own_sum(*cell) : std::nullopt) {
+    std::string amount = sum_of_amounts(own->amount, delta);
+    effect_.changes.push_back({id, effect_.version, own->id, false, keep(std::move(amount))});
+  } else {
+    effect_.changes.push_back({id, effect_.version, effect_.version, false, delta});
   }
-  effect_.changes.push_back({id, effect_.version, effect_.version, false, delta});
+}
+
+std::optional<Sum> Write::own_sum(const Cell& cell) const {
+  if (!cell.has_sums) return {};
+  const HybridClock& clock = space_.clock();
+  const Version above = std::max(cell.version, effect_.floor);
+  for (const Sum& s : cell.sums()) {
+    if (s.id.node() == clock.node() && s.id > above && s.id >= clock.started() &&
+        space_.sum_open(s.id, effect_.version))
+      return s;
+  }
+  return {};
 }
 
 void Write::remove_key() {
@@ -127,11 +135,21 @@ void Write::remove_key() {
   header_ = true;
 }
 
+// Here all up to T is known, and gone where there is no record. Others may have to learn it; a
+// floor that stood on this replica alone would be a difference to be repaired.
+const ApplyResult& Write::merge() {
+  const Version told = effect_.floor;
+  if (!key_.node && told <= space_.repaired(slot_)) effect_.floor = {};
+  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  effect_.floor = told;
+  return result;
+}
+
 void Write::commit() {
   if (ctx_.options.notify) [[unlikely]]
     return commit_telling(0, {});
   ctx_.wrote = true;
-  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  const ApplyResult& result = merge();
   if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
 }
 
@@ -151,7 +169,7 @@ void Write::commit_telling(std::uint32_t of, std::string_view name) {
     if (record_live(n) && n.has(Node::has_expiry) && !space_.expiry_told(n.expiry().at_ms))
       ctx_.event(event::expired, "expired", key_.key, db);
   }
-  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  const ApplyResult& result = merge();
   if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
   const bool is = result.live_after;
   if (!was && is) ctx_.event(event::created, "new", key_.key, db);

@@ -192,6 +192,8 @@ class Write {
   // `delta` and `total` what is added and what comes out, as decimal text. With one replica the
   // total simply becomes the value.
   void add(std::string_view id, const Cell* cell, std::string_view delta, std::string_view total);
+  // The sum of an element that this run has opened not long ago and that still counts.
+  std::optional<Sum> own_sum(const Cell& cell) const;
   // 0: no expiry.
   void expire_at(UnixMs at_ms) { effect_.expiry = {at_ms, effect_.version}; }
   // The whole key goes.
@@ -207,6 +209,7 @@ class Write {
 
  private:
   void commit_telling(std::uint32_t of, std::string_view name);
+  const ApplyResult& merge();
 
   CommandContext& ctx_;
   KeySpace& space_;

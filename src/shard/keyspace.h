@@ -36,6 +36,8 @@ struct KeySpaceOptions {
   std::uint16_t clock_node = 0;
   // With keep_tombstones: an expired record drops its elements when its expiry is older than this.
   std::int64_t stub_grace_ms = 0;
+  // With keep_tombstones: sums of counters opened so long before T are closed (record/purge.h).
+  std::int64_t sum_life_ms = 120'000;
 };
 
 struct DbCounts {
@@ -110,6 +112,7 @@ class KeySpace {
     Version low{};
     std::uint32_t dead = 0;  // tombstones and dead records merged since the last purge, about
     bool partial = false;    // lacks acknowledged state, and did so before a restart as well
+    Version open_sum{};      // not above the lowest id of a counter's sum that was not folded yet
   };
   const Agreement& agreement(Slot slot) const { return agreements_[index_of(slot)]; }
   Version repaired(Slot slot) const {
@@ -122,6 +125,18 @@ class KeySpace {
   void confirm(Slot slot, Version upto);
   // T: forgets what all replicas know, in the same turn. Never goes back.
   void set_repaired(Slot slot, Version upto);
+  // Sums of counters whose ids lie at or below it are closed by then: a node goes on with one for
+  // half of their life, and stamps such a write again for another quarter at most, so every replica
+  // that agrees up to T holds their last change.
+  Version closed_sums(Version upto) const {
+    return Version::below_ms(upto.ms() - options_.sum_life_ms);
+  }
+  bool sum_open(Version id, Version now) const {
+    return now.ms() - id.ms() <= options_.sum_life_ms / 2;
+  }
+  bool sum_may_be_stamped_again(Version id, Version now) const {
+    return now.ms() - id.ms() <= options_.sum_life_ms / 4 * 3;
+  }
   // This copy lacks state that others have acknowledged: what it holds up to `upto`, others may
   // have purged, so it goes; the rest comes by comparing. Returns the records touched.
   std::size_t start_over(Slot slot, Version upto);

@@ -30,7 +30,9 @@ void Rounds::begin() {
   for (std::size_t i = 0; i < space_.slot_count(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     const KeySpace::Agreement& a = space_.agreement(slot);
-    if (a.dead == 0 || a.repaired >= upto_ || (a.repaired > recent && a.dead < options_.many))
+    const bool closed = a.open_sum && a.open_sum <= space_.closed_sums(upto_);
+    if ((a.dead == 0 && !closed) || a.repaired >= upto_ ||
+        (a.repaired > recent && a.dead < options_.many))
       continue;
     if (host_.may_round(slot)) due.emplace_back(a.dead, slot.value);
   }

@@ -220,6 +220,11 @@ void ZsetCollection::drop_tombstone(std::string_view member) {
   put(member, next_from(state, stored));
 }
 
+std::optional<std::string> ZsetCollection::total(const Cell& cell) const {
+  const ScoreBytes score = encode_score(score_of(cell));
+  return std::string(score.data(), score.size());
+}
+
 // ---- reading
 
 bool ZsetCollection::find(std::string_view id, Cell& cell) const {

@@ -82,6 +82,7 @@ class ZsetCollection final : public Collection {
   void drop_below(Version floor,
                   const std::function<void(std::string_view, bool)>& dropped) override;
   void drop_tombstone(std::string_view id) override;
+  std::optional<std::string> total(const Cell& cell) const override;
   std::size_t live() const override { return live_; }
   std::size_t tombstones() const override { return tombstones_; }
   std::size_t bytes() const override;

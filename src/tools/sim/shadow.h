@@ -57,13 +57,19 @@ class Shadow final : public EffectWatch {
   bool far_ahead(Slot slot, const Effect& effect, bool acked);
   void merge(KeySpace& space, Slot slot, const Effect& effect);
   void judge_record(const Node* there, const Node* made, const Node* acked, Version slot_floor,
-                    const std::string& key, const std::string& name, UnixMs now);
+                    Version deleted, const std::string& key, const std::string& name, UnixMs now);
 
   World& world_;
   KeySpace made_, acked_;
   std::vector<Ahead> ahead_;
-  std::map<std::pair<std::string, Version>, Expiry> under_;  // acknowledged under an expiry
-  std::map<std::string, std::vector<Written>> written_;      // registers, by key
+  struct Under {
+    Expiry expiry;
+    int need;
+  };
+  std::map<std::pair<std::string, Version>, Under> under_;  // acknowledged under an expiry
+  std::map<std::pair<std::uint8_t, std::string>, Version>
+      deleted_;                                          // floors of acknowledged effects
+  std::map<std::string, std::vector<Written>> written_;  // registers, by key
   std::map<std::string, std::vector<Seen>> seen_;
 };
 

@@ -59,7 +59,8 @@ SimWorker::SimWorker(SimNode& node, std::uint16_t shard) : node_(node), shard_(s
                       .persist = true,
                       .keep_tombstones = true,
                       .clock_node = node_.identity_->clock_node(),
-                      .stub_grace_ms = 2 * EngineOptions{}.max_skew_ms + peer_timeout_max});
+                      .stub_grace_ms = 2 * EngineOptions{}.max_skew_ms + peer_timeout_max,
+                      .sum_life_ms = 20'000});
   random_ = std::make_unique<Random>(node_.world_.random.next());
   links_.assign(node_.ring_->nodes().size(), Link(LinkWatch(peer_timeout_min, peer_timeout_max)));
   EngineOptions options;

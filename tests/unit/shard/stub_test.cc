@@ -5,72 +5,16 @@
 
 #include <doctest/doctest.h>
 
-#include "../commands/fixture.h"
 #include "../effort.h"
 #include "../record/random_effects.h"
 #include "record/purge.h"
-#include "ring/slot.h"
 #include "shard/loader.h"
+#include "side.h"
 
 using namespace gyre;
 using namespace gyre::test;
 
 namespace {
-
-// A replica that runs commands, and merges what others send as bytes.
-class Side final : public Node1, private EffectSink {
- public:
-  explicit Side(std::uint16_t index) : Node1(true, static_cast<std::uint16_t>(index * 8)) {
-    sink = this;
-  }
-
-  // Runs a command and gives back its effect.
-  std::string effect_of(const std::string& line) {
-    made_.clear();
-    (*this)(line);
-    REQUIRE(!made_.empty());
-    return made_;
-  }
-  ApplyResult take(const std::string& bytes) {
-    Effect e;
-    Reader in(bytes);
-    REQUIRE(decode_effect(in, e));
-    REQUIRE(valid_effect(e));
-    const Slot slot = key_slot(e.key);
-    const ApplyResult r = space.merge(slot, key_hash(e.key), e);
-    const Node* n = record(e.key);
-    REQUIRE(space.slot_digest(slot) == (n ? record_digest(*n, {0}) : 0));
-    return r;
-  }
-  // The record as it travels: whole, or the header of a stub.
-  std::string state(std::string_view key, Version since = {}) const {
-    std::string bytes;
-    if (const Node* n = record(key)) {
-      Effect e;
-      record_effect(*n, {0}, since, e);
-      encode_effect(bytes, e);
-    }
-    return bytes;
-  }
-  const Node* record(std::string_view key) const {
-    return space.find(key_slot(key), {0}, key, key_hash(key));
-  }
-  bool stub(std::string_view key) const { return record(key) && record_stub(*record(key)); }
-  std::uint64_t digest(std::string_view key) const {
-    return record(key) ? record_digest(*record(key), {0}) : 0;
-  }
-  std::size_t expire() {
-    return space.expire_due(now, 1'000'000, [this](Slot, DbIndex, std::string_view) { ++expired; });
-  }
-
-  int expired = 0;
-
- private:
-  void made(Slot, std::uint64_t, const Effect& effect, const ApplyResult&) override {
-    encode_effect(made_, effect);
-  }
-  std::string made_;
-};
 
 // Two replicas of a hash that expires in 100 ms; `b` has dropped its elements, `a` has not yet.
 struct Pair {
@@ -124,9 +68,9 @@ TEST_CASE("stub: keeps floor, register and newest version, and drops the rest") 
   CHECK(record_floor(n) == Version{});
   CHECK(n.expiry() == p.register_);
   CHECK(record_newest(n) == p.newest);
-  CHECK_FALSE(purgeable(n, p.newest.before()));
-  CHECK(purgeable(n, p.newest));
-  CHECK_FALSE(purgeable(*p.a.record("k"), p.newest));
+  CHECK_FALSE(purgeable(n, {p.newest.before(), {}}));
+  CHECK(purgeable(n, {p.newest, {}}));
+  CHECK_FALSE(purgeable(*p.a.record("k"), {p.newest, {}}));
   CHECK(p.b("HGETALL k") == "*0");
   CHECK(p.b("TTL k") == ":-2");
   CHECK(p.b.expire() == 0);

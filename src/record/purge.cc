@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/probe.h"
 #include "record/apply.h"
 
 namespace gyre {
@@ -34,6 +35,7 @@ std::optional<Folded> fold(const Cell& cell, Version closed, const Collection* c
   const Cell sums{part.version, part.tombstone, true, stored};
   auto total = c ? c->total(sums) : cell_total(sums);
   if (!total) return {};
+  GYRE_PROBE(sums_folded);
   return Folded{part.sums.back().id, std::move(*total)};
 }
 

@@ -203,7 +203,7 @@ def line(row, found):
 
 
 def run(patterns):
-    """Prints the table, returns ({row: figures}, how many rows do not hold)."""
+    """Prints the table; returns {row: its bar, what was measured, whether it holds}."""
     if not has_server() or is_standin():
         raise SystemExit("the bars need bin/gyre-server")
     found, end = {}, time.monotonic() + 60 * ARGS.minutes
@@ -221,7 +221,8 @@ def run(patterns):
             say("    failed: %r" % e)
         say("    %.0f s" % (time.monotonic() - began))
     wanted = [r for _, rows in chosen(patterns) for r in rows]
-    table("The bars: medians of %d rounds (bytes and instructions once); x is Gyre / peer" % ARGS.rounds, ["row", "case", "against", "measured", "must hold", "aim", "holds", "behind it"],
+    table("The bars: medians of %d rounds (bytes and instructions once); x is Gyre / peer" % ARGS.rounds,
+          ["row", "case", "against", "measured", "must hold", "aim", "holds", "behind it"],
           [line(r, found.get(r.name)) for r in wanted], left=3)
     held = sum(r.holds(found[r.name].value) for r in wanted if r.name in found)
     print("\n%d of %d rows hold" % (held, len(wanted)))

@@ -26,6 +26,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/prefetch.h"
 #include "record/node.h"
 
 namespace gyre {
@@ -56,17 +57,17 @@ class NodeTable {
   void prefetch_group(std::uint64_t hash) const {
     if (!groups_) return;
     const Group& g = groups_[home(hash)];
-    __builtin_prefetch(&g);
-    __builtin_prefetch(reinterpret_cast<const char*>(&g) + 64);
-    __builtin_prefetch(reinterpret_cast<const char*>(&g) + 128);
+    prefetch(&g);
+    prefetch(reinterpret_cast<const char*>(&g) + 64);
+    prefetch(reinterpret_cast<const char*>(&g) + 128);
   }
   void prefetch_node(std::uint64_t hash) const {
     if (!groups_) return;
     const Group& g = groups_[home(hash)];
     if (const unsigned m = match(g, tag(hash))) {
       const char* node = reinterpret_cast<const char*>(g.node[__builtin_ctz(m)]);
-      __builtin_prefetch(node);
-      __builtin_prefetch(node + 63);
+      prefetch(node);
+      prefetch(node + 63);
     }
   }
 

@@ -462,7 +462,7 @@ std::string_view command_group(const CommandSpec& spec) {
   };
   for (const auto& [rows, group] : families) {
     for (const CommandSpec& row : rows) {
-      if (&row == &spec) return group;
+      if (row.name == spec.name) return group;
     }
   }
   return "server";

@@ -1,7 +1,8 @@
 #include "commands/table.h"
 
-#include <array>
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -13,68 +14,99 @@ namespace {
 
 constexpr std::size_t name_max = 40;
 
-// Names upper-cased into a buffer on the stack; 0 when too long to be a command.
-std::size_t upper(std::string_view name, char* to) {
-  if (name.size() > name_max) return 0;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const char c = name[i];
-    to[i] = (c >= 'a' && c <= 'z') ? static_cast<char>(c - 32) : c;
-  }
-  return name.size();
+// Eight letters at once in upper case; other bytes stay.
+std::uint64_t upper(std::uint64_t letters) {
+  constexpr std::uint64_t each = 0x0101010101010101u, high = 0x80 * each;
+  const std::uint64_t low = letters & ~high;
+  const std::uint64_t from_a = low + each * (0x80 - 'a'), above_z = low + each * (0x7f - 'z');
+  return letters - ((((from_a ^ above_z) & ~letters) & high) >> 2);
 }
 
+template <class Word>
+std::uint64_t load(const char* at) {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+// A name as numbers that are equal for equal names, whatever their case: its size, and its bytes
+// without gaps, read twice where that is easier.
+struct NameWords {
+  std::uint64_t size = 0, words[name_max / 8] = {};
+
+  explicit NameWords(std::string_view name) : size(name.size()) {
+    const char* const at = name.data();
+    if (size > 8) {
+      for (std::size_t i = 0; i + 8 < size; i += 8) words[i / 8] = load<std::uint64_t>(at + i);
+      words[(size - 1) / 8] = load<std::uint64_t>(at + size - 8);
+    } else if (size >= 4) {
+      words[0] = load<std::uint32_t>(at) | load<std::uint32_t>(at + size - 4) << 32;
+    } else if (size >= 2) {
+      words[0] = load<std::uint16_t>(at) | load<std::uint16_t>(at + size - 2) << 16;
+    } else if (size == 1) {
+      words[0] = load<std::uint8_t>(at);
+    }
+    for (std::size_t i = 0; 8 * i < size; ++i) words[i] = upper(words[i]);
+  }
+  bool operator==(const NameWords& o) const {
+    if (size != o.size || words[0] != o.words[0]) return false;
+    for (std::size_t i = 1; 8 * i < size; ++i) {
+      if (words[i] != o.words[i]) return false;
+    }
+    return true;
+  }
+};
+
+// Rows lie side by side, so that a row's index is its place.
 class Table {
  public:
   Table() {
-    for (const auto family :
-         {string_commands(), key_commands(), hash_commands(), set_commands(), zset_commands(),
-          list_commands(), bitmap_commands(), bitfield_commands(), hyperloglog_commands(),
-          geo_commands(), stream_commands(), pubsub_commands(), session_commands(),
-          internal_commands()}) {
-      for (const CommandSpec& spec : family) add(spec);
-    }
+    const auto families = {string_commands(),  key_commands(),      hash_commands(),
+                           set_commands(),     zset_commands(),     list_commands(),
+                           bitmap_commands(),  bitfield_commands(), hyperloglog_commands(),
+                           geo_commands(),     stream_commands(),   pubsub_commands(),
+                           session_commands(), internal_commands()};
+    for (const auto family : families) specs_.insert(specs_.end(), family.begin(), family.end());
+    for (const CommandSpec& spec : specs_) add(spec);
   }
 
-  const CommandSpec* find(std::string_view upper_name) const {
-    for (std::size_t i = bucket(upper_name);; i = (i + 1) % buckets_.size()) {
-      const CommandSpec* spec = buckets_[i];
-      if (!spec || spec->name == upper_name) return spec;
+  const CommandSpec* find(std::string_view name) const {
+    if (name.empty() || name.size() > name_max) return nullptr;
+    const NameWords words(name);
+    for (std::size_t i = bucket(words);; i = (i + 1) % buckets_.size()) {
+      if (!buckets_[i].spec || buckets_[i].name == words) return buckets_[i].spec;
     }
   }
   std::span<const CommandSpec* const> rows() const { return rows_; }
   std::size_t index(const CommandSpec& spec) const {
-    for (std::size_t i = bucket(spec.name);; i = (i + 1) % buckets_.size()) {
-      if (buckets_[i] == &spec) return index_[i];
-    }
+    return static_cast<std::size_t>(&spec - specs_.data());
   }
 
  private:
-  // Cheap, and good enough for a few hundred names: length and four letters.
-  std::size_t bucket(std::string_view name) const {
-    if (name.empty()) return 0;
-    std::uint32_t h = static_cast<std::uint32_t>(name.size());
-    h = h * 131 + static_cast<unsigned char>(name.front());
-    h = h * 131 + static_cast<unsigned char>(name.back());
-    h = h * 131 + static_cast<unsigned char>(name[name.size() / 2]);
-    h = h * 131 + static_cast<unsigned char>(name[name.size() / 3]);
-    return (h * 2654435761u >> 21) % buckets_.size();
+  struct Bucket {
+    NameWords name{{}};
+    const CommandSpec* spec = nullptr;
+  };
+
+  // The long names differ late.
+  std::size_t bucket(const NameWords& name) const {
+    std::uint64_t h = name.size + name.words[0];
+    if (name.size > 8) h += name.words[(name.size - 1) / 8] * 31 + name.words[1] * 7;
+    return (h * 0x9e3779b97f4a7c15u >> 53) % buckets_.size();
   }
   void add(const CommandSpec& spec) {
-    GYRE_ASSERT(rows_.size() < buckets_.size() / 2);
-    for (std::size_t i = bucket(spec.name);; i = (i + 1) % buckets_.size()) {
-      if (buckets_[i]) {
-        GYRE_ASSERT(buckets_[i]->name != spec.name);
-        continue;
-      }
-      buckets_[i] = &spec;
-      index_[i] = rows_.size();
-      rows_.push_back(&spec);
-      return;
+    GYRE_ASSERT(rows_.size() < buckets_.size() / 2 && spec.name.size() <= name_max);
+    const NameWords words(spec.name);
+    std::size_t i = bucket(words);
+    for (; buckets_[i].spec; i = (i + 1) % buckets_.size()) {
+      GYRE_ASSERT(buckets_[i].spec->name != spec.name);
     }
+    buckets_[i] = {words, &spec};
+    rows_.push_back(&spec);
   }
 
-  std::array<const CommandSpec*, 2048> buckets_{};
-  std::array<std::size_t, 2048> index_{};
+  std::vector<CommandSpec> specs_;
+  std::vector<Bucket> buckets_ = std::vector<Bucket>(2048);
   std::vector<const CommandSpec*> rows_;
 };
 
@@ -86,21 +118,20 @@ const Table& table() {
 }  // namespace
 
 const CommandSpec* find_command(std::string_view name) {
-  char buffer[name_max];
-  const std::size_t n = upper(name, buffer);
-  return n ? table().find({buffer, n}) : nullptr;
+  return table().find(name);
 }
 
 const CommandSpec* find_command(Args args) {
   const CommandSpec* spec = args.empty() ? nullptr : find_command(args[0]);
   if (!spec || spec->run || args.size() < 2) return spec;
   // A container: its subcommand's row, when there is one.
-  char buffer[2 * name_max + 1];
-  std::size_t n = upper(args[0], buffer);
-  buffer[n++] = '|';
-  const std::size_t m = upper(args[1], buffer + n);
-  if (!m) return spec;
-  const CommandSpec* sub = table().find({buffer, n + m});
+  if (args[0].size() + 1 + args[1].size() > name_max) return spec;
+  char buffer[name_max];
+  char* to = std::copy(args[0].begin(), args[0].end(), buffer);
+  *to++ = '|';
+  to = std::copy(args[1].begin(), args[1].end(), to);
+  const CommandSpec* sub =
+      table().find({buffer, static_cast<std::size_t>(to - static_cast<char*>(buffer))});
   return sub ? sub : spec;
 }
 
@@ -113,6 +144,10 @@ std::span<const CommandSpec* const> all_commands() {
 }
 std::size_t command_index(const CommandSpec& spec) {
   return table().index(spec);
+}
+
+std::string wrong_arity(const CommandSpec& spec) {
+  return "wrong number of arguments for '" + to_lower(spec.name) + "' command";
 }
 
 }  // namespace gyre

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "shard/command.h"
@@ -18,6 +19,9 @@ std::span<const CommandSpec* const> all_commands();
 
 // The index of a row in all_commands(), for statistics per command.
 std::size_t command_index(const CommandSpec& spec);
+
+// Redis' text for a wrong number of arguments.
+std::string wrong_arity(const CommandSpec& spec);
 
 // One function per family file, at its foot.
 std::span<const CommandSpec> string_commands();

@@ -38,6 +38,21 @@ std::size_t read_plain_number(std::string_view text, std::size_t at, std::int64_
   return p + 2;
 }
 
+// The same at `at`, up to 9999, and moves `at` behind it; negative when it is not that plain.
+int read_short_number(const char*& at, const char* end) {
+  if (end - at < 3 || !is_digit(*at)) return -1;
+  int value = *at - '0';
+  const char* p = at + 1;
+  if (*p != '\r') {
+    if (value == 0) return -1;
+    const char* const stop = std::min(end - 1, at + 5);
+    for (; p < stop && is_digit(*p); ++p) value = value * 10 + (*p - '0');
+    if (p >= stop || *p != '\r') return -1;
+  }
+  at = p + 2;
+  return value;
+}
+
 // What sdssplitargs skips between words. Inside a plain word, VT and FF do not end it.
 bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
@@ -170,12 +185,40 @@ Parsed RequestParser::read_inline(std::string_view command, std::size_t& taken,
   return Parsed::error;
 }
 
-// Happy path: the count, then for each argument its size and its bytes, all in the buffer, all
-// pushed to `args` as they are found. When something is missing, what was found is kept as offsets
-// and taken back from `args`; the call that completes the command puts it in front of its own.
+// Nearly every command: whole, with few arguments and short numbers. False: not one of them,
+// nothing has changed.
+bool RequestParser::read_plain(std::string_view command, std::size_t& taken,
+                               std::vector<std::string_view>& args) const {
+  const char* at = command.data() + 1;
+  const char* const end = command.data() + command.size();
+  int left = read_short_number(at, end);
+  if (left <= 0 || left > args_max_unauthenticated * (authenticated_ ? 100 : 1)) return false;
+  const std::size_t first = args.size();
+  for (; left > 0; --left) {
+    if (end - at < 4 || *at++ != '$') break;
+    const int size = read_short_number(at, end);
+    if (size < 0 || end - at < size + 2 || static_cast<std::size_t>(size) > max_bulk_) break;
+    args.emplace_back(at, static_cast<std::size_t>(size));
+    at += size + 2;
+  }
+  if (left > 0) {
+    args.resize(first);
+    return false;
+  }
+  taken = static_cast<std::size_t>(at - command.data());
+  return true;
+}
+
+// The careful way: the count, then for each argument its size and its bytes, pushed to `args` as
+// they are found. When something is missing, what was found is kept as offsets and taken back from
+// `args`; the call that completes the command puts it in front of its own.
 Parsed RequestParser::read_multibulk(std::string_view command, std::size_t& taken,
                                      std::vector<std::string_view>& args) {
   const std::size_t first = args.size();
+  if (progress_.at == 0 && read_plain(command, taken, args)) {
+    progress_ = {};
+    return Parsed::command;
+  }
   Progress now = progress_;  // a local: the compiler cannot keep members in registers here
   if (now.at == 0) {
     const Header header = read_count(command, now);

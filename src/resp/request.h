@@ -75,6 +75,8 @@ class RequestParser {
 
   Parsed read_inline(std::string_view command, std::size_t& taken,
                      std::vector<std::string_view>& args);
+  bool read_plain(std::string_view command, std::size_t& taken,
+                  std::vector<std::string_view>& args) const;
   Parsed read_multibulk(std::string_view command, std::size_t& taken,
                         std::vector<std::string_view>& args);
   Header read_count(std::string_view command, Progress& now);

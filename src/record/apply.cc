@@ -380,16 +380,6 @@ void merge_stub(Merging& m, const Effect& e) {
 
 }  // namespace
 
-void ApplyResult::clear() {
-  auto keep_taken = std::move(taken);
-  auto keep_removed = std::move(removed);
-  *this = ApplyResult{};
-  taken = std::move(keep_taken);
-  removed = std::move(keep_removed);
-  taken.clear();
-  removed.clear();
-}
-
 Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
             ApplyResult& result) {
   result.clear();

@@ -47,22 +47,30 @@ struct ApplyOptions {
   Version floor{};       // of the record's slot and database (FLUSHALL, FLUSHDB)
 };
 
-struct ApplyResult {
+struct ApplyOutcome {
   bool changed = false;         // anything at all
   bool header_changed = false;  // type, floor or expiry changed, or the record is new
   bool floor_raised = false, expiry_changed = false;
-  bool wiped = false;  // every element that was there before is gone (a range delete on disk)
-  std::vector<std::uint32_t> taken;  // indexes into effect.changes that changed an element
-  std::vector<std::string> removed;  // ids of elements of which a floor dropped something
-  bool hollow = false;               // not merged: the record is a stub and the effect not whole
-  bool stubbed = false;              // the record became a stub
+  bool wiped = false;       // every element that was there before is gone (a range delete on disk)
+  bool hollow = false;      // not merged: the record is a stub and the effect not whole
+  bool stubbed = false;     // the record became a stub
   bool stands = true;       // each change stands now, or under a later write of its own node
   Version newest_before{};  // of the record; zero when there was none
   bool live_before = false, live_after = false;
   UnixMs expiry_before = 0, expiry_after = 0;
   std::uint64_t digest_delta = 0;
+};
 
-  void clear();
+// Kept from merge to merge, for the room of its lists.
+struct ApplyResult : ApplyOutcome {
+  std::vector<std::uint32_t> taken;  // indexes into effect.changes that changed an element
+  std::vector<std::string> removed;  // ids of elements of which a floor dropped something
+
+  void clear() {
+    static_cast<ApplyOutcome&>(*this) = {};
+    taken.clear();
+    removed.clear();
+  }
 };
 
 // Merges `effect` into `record` (nullptr: there is none) and returns the record, perhaps in another

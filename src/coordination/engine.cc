@@ -226,7 +226,7 @@ bool Engine::moves_to(Slot slot, NodeIndex acting) {
 
 Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::string& out,
                 std::uint64_t& gate) {
-  const UnixMs now = clock_.wall_ms();
+  const UnixMs now = now_of(job);
   UnixMs above = job.above;
   if (!job.ticket.remote) {
     if (moves_to(job.slot, options_.self)) {
@@ -242,7 +242,7 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   if (above) {
     // Ceilings of one takeover after the other add up. Nobody may stamp what the others refuse:
     // until the time has come there is nobody to act.
-    if (above > clock_.wall_ms() + options_.max_skew_ms * 3 / 4) {
+    if (above > now + options_.max_skew_ms * 3 / 4) {
       metrics_.no_quorum_replies.add();
       Reply reply(out, job.protocol);
       return reply.error(Errc::no_quorum), Ran::done;
@@ -305,9 +305,8 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
 
 // ---- running
 
-void Engine::run_commands(std::span<const CommandView> commands, const Job& job, std::string& out,
-                          EffectSink* sink) {
-  const UnixMs now = clock_.wall_ms();
+void Engine::run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
+                          std::string& out, EffectSink* sink) {
   Reply reply(out, job.protocol);
   if (job.exec) {
     for (const Watch& w : job.watches) {
@@ -335,11 +334,12 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
 
 Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
                     std::uint64_t& gate, bool confirmed) {
-  const std::uint64_t floor_of_turn = space_.clock().peek(clock_.wall_ms()).bits;
+  const UnixMs now = now_of(job);
+  if (alone_ && !options_.persist) return run_commands(commands, job, now, out, nullptr), Ran::done;
+  const std::uint64_t floor_of_turn = space_.clock().peek(now).bits;
   if (alone_) {
-    const std::size_t rows_before = options_.persist ? space_.rows().count() : 0;
-    run_commands(commands, job, out, nullptr);
-    if (!options_.persist) return Ran::done;
+    const std::size_t rows_before = space_.rows().count();
+    run_commands(commands, job, now, out, nullptr);
     if (space_.rows().count() != rows_before) {
       if (undurable_.empty() || undurable_.back().first != turn_)
         undurable_.emplace_back(turn_, floor_of_turn);
@@ -354,7 +354,7 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
   const std::size_t made_before = turn.made.size();
   Recorder recorder(*this, static_cast<std::uint32_t>(turn.operations.size()));
   if (!turn.first) turn.first = {floor_of_turn};
-  run_commands(commands, job, out, &recorder);
+  run_commands(commands, job, now, out, &recorder);
   turn.last = space_.clock().peek(0);
   std::uint32_t flags = job.watches.empty() ? 0 : flag::conditional;
   for (const CommandView& c : commands) flags |= flags_of(*c.spec, c.args);
@@ -433,7 +433,7 @@ bool Engine::read_local(const CommandView& command, Slot slot, int protocol, std
   if (!holds(slot)) return false;
   Job job;
   job.protocol = protocol;
-  run_commands({&command, 1}, job, out, nullptr);
+  run_commands({&command, 1}, job, now_of(job), out, nullptr);
   return true;
 }
 

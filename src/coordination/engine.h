@@ -112,6 +112,7 @@ class Engine final : private SyncHost {
     Levels levels;
     bool exec = false;
     UnixMs ceiling = 0, above = 0;
+    UnixMs now = 0;      // the time by the caller's last reading; 0: is read
     bool begun = false;  // as Request::begun
     std::span<const Watch> watches;
   };
@@ -309,8 +310,9 @@ class Engine final : private SyncHost {
           std::uint64_t& gate);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
               std::uint64_t& gate, bool confirmed);
-  void run_commands(std::span<const CommandView> commands, const Job& job, std::string& out,
-                    EffectSink* sink);
+  void run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
+                    std::string& out, EffectSink* sink);
+  UnixMs now_of(const Job& job) const { return job.now ? job.now : clock_.wall_ms(); }
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
   void begin_acting(Slot slot);
   bool moves_to(Slot slot, NodeIndex acting);

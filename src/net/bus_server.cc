@@ -121,7 +121,8 @@ void BusConnection::run(Args words) {
     if (!elements) return refuse(elements.error().text());
     answer.array(elements->size());
     for (const std::string& element : *elements) answer.bulk(element);
-    return write(std::move(out));
+    write(std::move(out));
+    return;
   }
   auto peer = handshake_->on_auth(words);
   if (!peer) return refuse(peer.error().text());

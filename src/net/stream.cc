@@ -94,19 +94,20 @@ void Stream::read_stop() {
   reading_ = false;
 }
 
-void Stream::write(std::string&& bytes) {
-  if (!block_ || bytes.empty()) return;
+bool Stream::write(std::string&& bytes) {
+  if (!block_ || bytes.empty()) return true;
   uv_stream_t* const to = uv_stream(&block_->tcp);
   // libuv answers EAGAIN when bytes wait already, so order holds; real errors come from uv_write.
   // uv_buf_t counts in unsigned on some systems: a turn's output is far below 4 GiB.
   const uv_buf_t all = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
   const int tried = uv_try_write(to, &all, 1);
   const std::size_t done = tried > 0 ? static_cast<std::size_t>(tried) : 0;
-  if (done == bytes.size()) return;
+  if (done == bytes.size()) return true;
   auto* const rest = new WriteRequest{{}, std::move(bytes)};
   const uv_buf_t left =
       uv_buf_init(rest->bytes.data() + done, static_cast<unsigned>(rest->bytes.size() - done));
   if (uv_write(&rest->request, to, &left, 1, Callbacks::written) != 0) delete rest;
+  return false;
 }
 
 std::size_t Stream::pending_write_bytes() const {

@@ -36,8 +36,9 @@ class Stream {
   void read_stop();
   bool reading() const { return reading_; }
 
-  // An error of the socket comes later, as on_error. After close() the bytes are dropped.
-  void write(std::string&& bytes);
+  // True when the socket took all: `bytes` is then as it was, and its room the caller's. An error
+  // of the socket comes later, as on_error. After close() the bytes are dropped.
+  bool write(std::string&& bytes);
   std::size_t pending_write_bytes() const;
 
   // 0 turns it off.

@@ -23,7 +23,9 @@ std::string& Connection::tail() {
     line_.push_back({.id = next_place_++, .ready = true});
     begun_in_line_ = true;
   }
-  return begun_in_line_ ? line_.back().bytes : out_;
+  if (begun_in_line_) return line_.back().bytes;
+  if (out_.capacity() == std::string().capacity()) worker_.lend_output(out_);
+  return out_;
 }
 
 std::string& Connection::begin() {
@@ -127,11 +129,11 @@ void Connection::flush(std::uint64_t persisted) {
     resting_ = false;
     if (!closing && !suspended_) read_start();
   }
-  if (!out_.empty()) {
+  if (!out_.empty() || out_.capacity() > std::string().capacity()) {
     worker_.metrics().total_net_output_bytes.add(out_.size());
     std::string bytes;
     bytes.swap(out_);
-    write(std::move(bytes));
+    if (write(std::move(bytes))) worker_.return_output(std::move(bytes));
   }
   if (closing && line_.empty() && pending_write_bytes() == 0) worker_.closed(*this);
 }
@@ -186,7 +188,7 @@ bool Connection::parse(std::string_view input, std::size_t& used) {
 void Connection::on_read(std::size_t n) {
   worker_.metrics().total_net_input_bytes.add(n);
   worker_.metrics().total_reads_processed.add();
-  active_ms = worker_.now_ms();
+  active_ms = worker_.loop_ms();
   std::size_t used = 0;
   if (reading_own_) {
     buffer_.resize(reading_at_ + n);
@@ -241,7 +243,8 @@ void Connection::resume() {
   while (!suspended_ && !deferred_.empty() && is_open()) {
     const OwnedCommand command = std::move(deferred_.front());
     deferred_.pop_front();
-    worker_.dispatch(*this, &command.spec(), command.args(), {}, 0, false);
+    worker_.read_clock();
+    worker_.dispatch(*this, {.spec = &command.spec(), .args = command.args()});
   }
   if (!suspended_ && !resting_ && is_open() && !closing && !reading()) read_start();
 }

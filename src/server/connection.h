@@ -57,7 +57,7 @@ class Connection final : public Stream {
   Transaction transaction;
   std::int64_t created_ms = 0, active_ms = 0;  // steady
   SteadyMs soft_limit_since = 0;               // output over the soft limit since; 0: it is not
-  std::string last_command = "NULL";
+  const CommandSpec* last_command = nullptr;
   bool closing = false;  // close when everything in the line has left
   bool doomed = false;   // over its output limit: closed at the end of the turn
 

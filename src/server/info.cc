@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 
 #include "base/numbers.h"
+#include "base/ticks.h"
 #include "commands/command_command.h"
 #include "commands/table.h"
 #include "server/info_lines.h"
@@ -266,15 +267,16 @@ void cpu_section(InfoLines& out) {
 
 void commandstats_section(InfoLines& out) {
   for (const CommandSpec* spec : all_commands()) {
-    std::uint64_t calls = 0, usec = 0, rejected = 0, failed = 0;
+    std::uint64_t calls = 0, ticks = 0, rejected = 0, failed = 0;
     out.each_worker([&, index = command_index(*spec)](Worker& w) {
       const CommandStats& s = w.stats(index);
       calls += s.calls.get();
-      usec += s.usec.get();
+      ticks += s.ticks.get();
       rejected += s.rejected.get();
       failed += s.failed.get();
     });
     if (calls + rejected + failed == 0) continue;
+    const std::uint64_t usec = ticks_to_us(ticks);
     char text[256];
     std::snprintf(text, sizeof text,
                   "calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,rejected_calls=%" PRIu64
@@ -395,7 +397,7 @@ void reset_statistics(Worker& worker) {
   worker.errors().reset();
   for (std::size_t i = 0; i < all_commands().size(); ++i) {
     CommandStats& s = worker.stats(i);
-    for (MetricCell* cell : {&s.calls, &s.usec, &s.rejected, &s.failed}) cell->set(0);
+    for (MetricCell* cell : {&s.calls, &s.ticks, &s.rejected, &s.failed}) cell->set(0);
   }
 }
 

@@ -82,7 +82,7 @@ std::string line_of(const Worker& worker, Connection& c, Args running) {
   bytes("omem", output);
   bytes("tot-mem", sizeof(Connection) + query + queued + output);
   field("events", c.pending_write_bytes() > 0 ? "rw" : "r");
-  field("cmd", to_lower(c.last_command));
+  field("cmd", c.last_command ? to_lower(c.last_command->name) : "NULL");
   field("user", "default");
   number("redir", -1);
   number("resp", c.protocol);

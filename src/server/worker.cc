@@ -18,6 +18,8 @@ namespace {
 constexpr std::size_t arena_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
+constexpr std::size_t stage_ops = 8;  // commands between the stages of fetch_ahead()
+constexpr std::size_t spare_outputs = 64, spare_output_bytes = std::size_t{16} << 10;
 constexpr std::uint64_t tick_ms = 20;
 constexpr std::uint64_t rest_tick_ms = 30;  // while nothing is out and nobody asks
 constexpr std::int64_t rest_after_ms = 1000;
@@ -44,6 +46,7 @@ Worker::Worker(Server& server, ShardIndex shard)
       subscribers_(server.channels, shard),
       output_limits_(server.config().buffer_limits()),
       arena_(std::make_unique<char[]>(arena_bytes)),
+      ticks_per_ms_(us_to_ticks(1000)),
       ticker_(loop_) {
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {
@@ -145,6 +148,8 @@ void Worker::refresh_command_options() {
   command_options_ = server_.command_options();
   command_options_version_ = version;
   output_limits_ = server_.config().buffer_limits();
+  const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
+  slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
 }
 
 void Worker::take_mail() {
@@ -215,6 +220,7 @@ void Worker::free_closed() {
   if (graveyard_.empty()) return;
   for (const auto& dead : graveyard_) {
     std::erase_if(turn_ops_, [&](const TurnOp& op) { return op.connection == dead.get(); });
+    std::erase(dirty_, dead.get());
   }
   graveyard_.clear();
 }
@@ -222,7 +228,19 @@ void Worker::free_closed() {
 void Worker::mark_dirty(Connection& c) {
   if (c.dirty) return;
   c.dirty = true;
-  dirty_.push_back(c.id);
+  dirty_.push_back(&c);
+}
+
+void Worker::lend_output(std::string& to) {
+  if (spare_outputs_.empty()) return;
+  to = std::move(spare_outputs_.back());
+  spare_outputs_.pop_back();
+}
+
+void Worker::return_output(std::string&& from) {
+  if (from.capacity() > spare_output_bytes || spare_outputs_.size() >= spare_outputs) return;
+  from.clear();
+  spare_outputs_.push_back(std::move(from));
 }
 
 std::span<char> Worker::arena_piece() {
@@ -243,12 +261,13 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
             .spec = find_command(args),
             .hash = 0,
             .slot = {},
-            .keyed = false};
+            .keyed = false,
+            .here = false};
   if (op.spec && op.spec->keys.first == 1 && arg_count > 1 && op.spec->run) {
     op.keyed = true;
     op.slot = key_slot(args[1]);
     op.hash = key_hash(args[1]);
-    if (loaded_ && space_->owns(op.slot)) space_->prefetch_group(op.slot, c.db, op.hash);
+    op.here = loaded_ && space_->owns(op.slot);
   }
   turn_ops_.push_back(op);
   ++c.in_turn;
@@ -260,6 +279,20 @@ void Worker::run_commands_now() {
   run_turn_ops();
 }
 
+// Each stage reads what the one before it has asked for: the slot's table, the group of the hash,
+// the record. A few commands apart, so that the memory has answered and the cache still has it.
+void Worker::fetch_ahead(const std::vector<TurnOp>& ops, std::size_t step) const {
+  if (step < ops.size() && ops[step].here) space_->prefetch_slot(ops[step].slot);
+  const auto stage = [&](std::size_t behind) {
+    const std::size_t i = step - behind;
+    return step >= behind && i < ops.size() && ops[i].here ? &ops[i] : nullptr;
+  };
+  if (const TurnOp* op = stage(stage_ops))
+    space_->prefetch_group(op->slot, op->connection->db, op->hash);
+  if (const TurnOp* op = stage(2 * stage_ops))
+    space_->prefetch_node(op->slot, op->connection->db, op->hash);
+}
+
 void Worker::run_turn_ops() {
   if (turn_ops_.empty()) {
     arena_at_ = 0;
@@ -269,25 +302,25 @@ void Worker::run_turn_ops() {
   active_at_ = now_ms();
   refresh_command_options();
   look_at_memory();
-  constexpr std::size_t ahead = 12;
+  read_clock();
   std::vector<TurnOp> ops;
   ops.swap(turn_ops_);
   std::vector<std::string_view> args;
   args.swap(turn_args_);
-  const auto prefetch = [&](std::size_t i) {
-    if (loaded_ && i < ops.size() && ops[i].keyed && space_->owns(ops[i].slot)) {
-      space_->prefetch_node(ops[i].slot, ops[i].connection->db, ops[i].hash);
-    }
-  };
-  for (std::size_t i = 0; i < ahead; ++i) prefetch(i);
+  constexpr std::size_t ahead = 3 * stage_ops;
+  for (std::size_t step = 0; step < ahead; ++step) fetch_ahead(ops, step);
   for (std::size_t i = 0; i < ops.size(); ++i) {
-    prefetch(i + ahead);
-    TurnOp& op = ops[i];
+    fetch_ahead(ops, i + ahead);
+    const TurnOp& op = ops[i];
     if (!op.connection->is_open() || op.connection->closing) continue;
-    dispatch(*op.connection, op.spec, Args(args.data() + op.first, op.count), op.slot, op.hash,
-             op.keyed);
+    dispatch(*op.connection, {.spec = op.spec,
+                              .args = Args(args.data() + op.first, op.count),
+                              .slot = op.slot,
+                              .hash = op.hash,
+                              .keyed = op.keyed});
   }
   for (const TurnOp& op : ops) {
+    if (op.connection->in_turn == 0) continue;
     op.connection->in_turn = 0;
     op.connection->turn_over();
   }
@@ -343,19 +376,24 @@ void Worker::end_turn() {
   flush_mail();
   const std::uint64_t durable = loaded_ ? engine_->persisted_turn() : 0;
   // Clients that wait for a gate are looked at when the gate may have opened.
-  std::vector<std::uint64_t> ids;
-  ids.swap(dirty_);
   if (durable != gate_seen_) {
     gate_seen_ = durable;
-    ids.insert(ids.end(), gated_.begin(), gated_.end());
+    for (const std::uint64_t id : gated_) {
+      if (Connection* c = find(id)) mark_dirty(*c);
+    }
     gated_.clear();
   }
-  for (const std::uint64_t id : ids) {
-    Connection* c = find(id);
-    if (!c) continue;
+  std::vector<Connection*> dirty;
+  dirty.swap(dirty_);
+  for (Connection* c : dirty) {
     c->dirty = false;
+    if (!c->is_open()) continue;
     c->flush(durable);
-    if (!c->line_empty()) gated_.push_back(id);
+    if (!c->line_empty()) gated_.push_back(c->id);
+  }
+  if (dirty_.empty()) {
+    dirty.clear();
+    dirty_.swap(dirty);  // its room
   }
   close_doomed();
   if (loaded_) publish();

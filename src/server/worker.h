@@ -61,8 +61,9 @@ struct Published {
 
 // Statistics per command (INFO commandstats), one writer.
 struct CommandStats {
-  MetricCell calls, usec, rejected, failed;
-  MetricCell ticks;  // what usec is made from: single commands take less than one
+  MetricCell calls, rejected, failed;
+  MetricCell
+      ticks;  // of the processor (base/ticks.h): single commands take less than a microsecond
 };
 
 class Worker final : public EngineHost {
@@ -98,6 +99,8 @@ class Worker final : public EngineHost {
   Random& random() { return random_; }
   UnixMs wall_ms() const;
   SteadyMs now_ms() const;
+  // As the loop last read it: where a few milliseconds do not matter.
+  SteadyMs loop_ms() const { return static_cast<SteadyMs>(loop_.now_ms()); }
 
   // What every batch to a peer begins with.
   BatchHeader header(bool answers) const;
@@ -115,6 +118,9 @@ class Worker final : public EngineHost {
   void run_commands_now();
   void closed(Connection& c);
   void mark_dirty(Connection& c);
+  // Room for a client's output while it has some: an idle one holds none.
+  void lend_output(std::string& to);
+  void return_output(std::string&& from);
   Connection* find(std::uint64_t id);
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>>& connections() {
     return connections_;
@@ -126,9 +132,18 @@ class Worker final : public EngineHost {
   void pause_reading(Connection& c) { paused_.push_back(c.id); }
 
   // ---- dispatch (server/dispatch.cc)
+  // A command to run, and what of it is known already: the slot and hash of its first key.
+  struct Call {
+    const CommandSpec* spec = nullptr;  // nullptr: unknown
+    Args args;
+    Slot slot{};
+    std::uint64_t hash = 0;
+    bool keyed = false;
+  };
+  // Before one or more of them.
+  void read_clock();
   // Runs one command of a connection: checks, MULTI, session handlers, routing.
-  void dispatch(Connection& c, const CommandSpec* spec, Args args, Slot slot, std::uint64_t hash,
-                bool keyed);
+  void dispatch(Connection& c, const Call& call);
   // Sends a request to the shard of its slot; the answer comes to request.ticket.
   void submit(Request&& request);
   // A ticket whose answer calls `done` on this thread.
@@ -161,11 +176,12 @@ class Worker final : public EngineHost {
  private:
   struct TurnOp {
     Connection* connection;
-    std::uint32_t first, count;
+    std::uint32_t first, count;  // of turn_args_
     const CommandSpec* spec;
     std::uint64_t hash;
     Slot slot;
     bool keyed;
+    bool here;  // the key's slot is this thread's
   };
   struct Link {
     std::unique_ptr<PeerLink> link;
@@ -188,8 +204,20 @@ class Worker final : public EngineHost {
     Worker& worker_;
   };
 
-  void route(Connection& c, const CommandSpec& spec, Args args, Slot slot, std::uint64_t hash,
-             bool keyed, Reply& reply);
+  bool refused(Connection& c, const Call& call, Reply& reply);
+  void refuse(Connection& c, const CommandSpec* spec, const Error& error, Reply& reply);
+  void unknown(Connection& c, Args args, Reply& reply);
+  bool queue_in_multi(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
+  bool paused(const CommandSpec& spec) const;
+  void measure(Connection& c, const CommandSpec& spec, Args args);
+  void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
+  void route(Connection& c, const Call& call, Reply& reply);
+  void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
+  void run_here(Connection& c, const Call& call, Reply& reply);
+  void fetch_ahead(const std::vector<TurnOp>& ops, std::size_t step) const;
+  bool transaction_command(Connection& c, const CommandSpec& spec, Args args);
+  std::string moved_text(Slot slot) const;
+  bool answers_here(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void scatter(Connection& c, const CommandSpec& spec, Args args);
   void run_inline(Connection& c, const Transaction& t, Reply& reply);
   void run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
@@ -256,7 +284,9 @@ class Worker final : public EngineHost {
   std::vector<Link> links_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;
-  std::vector<std::uint64_t> dirty_, gated_, paused_;
+  std::vector<Connection*> dirty_;
+  std::vector<std::uint64_t> gated_, paused_;
+  std::vector<std::string> spare_outputs_;  // empty, with room
   Subscribers subscribers_;
   BufferLimits output_limits_{};  // of the configuration as this thread knows it
   std::vector<Connection*> monitors_;
@@ -270,8 +300,13 @@ class Worker final : public EngineHost {
   bool running_ops_ = false;
   Connection* dispatching_ = nullptr;  // whose command runs now
   std::vector<Slot> route_slots_;
-  std::vector<bool> missing_subcommand_;  // by command index: a container
-  std::string early_;                     // its reply, when it came before its place was reserved
+  UnixMs now_ = 0;                // as the commands of this turn know it: read_clock()
+  std::uint64_t clock_read_ = 0;  // when, in ticks
+  const std::uint64_t ticks_per_ms_;
+  std::uint64_t slow_ticks_ = ~std::uint64_t{0};  // of slowlog-log-slower-than
+  std::uint64_t measured_ = 0;                    // up to when: the end of the last command
+  std::vector<bool> missing_subcommand_;          // by command index: a container
+  std::string early_;  // its reply, when it came before its place was reserved
   std::uint64_t gate_seen_ = 0;
   std::string batch_;
   bool batch_had_messages_ = false;

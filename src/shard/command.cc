@@ -5,11 +5,6 @@
 
 namespace gyre {
 
-void CommandContext::publish_to(Publisher& to, const CommandSpec& spec) {
-  publisher = &to;
-  tells_misses = (spec.flags & (flag::read | flag::internal)) == flag::read;
-}
-
 KeyRef CommandContext::find(std::string_view key, DbIndex in) {
   if (first_key_known) {
     first_key_known = false;
@@ -49,6 +44,7 @@ Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type) : Write(ctx, k
 
 Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
     : ctx_(ctx), space_(ctx.spaces.of(key.slot)), slot_(key.slot), hash_(key.hash), key_(key) {
+  effect_.changes = space_.lend_changes();
   effect_.db = db;
   effect_.key = key.key;
   effect_.type = type;

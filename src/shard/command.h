@@ -14,7 +14,7 @@
 //     w.commit();
 #pragma once
 
-#include <deque>
+#include <forward_list>
 #include <functional>
 #include <span>
 #include <string>
@@ -121,7 +121,7 @@ class CommandContext {
   EffectSink* sink;
   Publisher* publisher = nullptr;  // nullptr: nobody listens
   // Whoever runs the command says where it may publish.
-  void publish_to(Publisher& to, const CommandSpec& spec);
+  inline void publish_to(Publisher& to, const CommandSpec& spec);
 
   std::string_view arg(std::size_t i) const { return args[i]; }
   std::size_t argc() const { return args.size(); }
@@ -170,9 +170,12 @@ class Write {
   // `type`: of the record after the write. A key that expired, or held nothing live, starts anew.
   Write(CommandContext& ctx, const KeyRef& key, TypeId type);
   Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db);
+  ~Write() { space_.return_changes(std::move(effect_.changes)); }
+  Write(const Write&) = delete;
+  Write& operator=(const Write&) = delete;
 
   Version version() const { return effect_.version; }
-  std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
+  std::string_view keep(std::string text) { return kept_.emplace_front(std::move(text)); }
 
   // Everything older goes: what SET, *STORE and RESTORE do. Also drops the expiry, unless kept or
   // set after this call. The type may differ from the record's.
@@ -218,7 +221,7 @@ class Write {
   const KeyRef& key_;
   bool header_ = false;
   Effect effect_;
-  std::deque<std::string> kept_;
+  std::forward_list<std::string> kept_;
 };
 
 namespace flag {
@@ -269,6 +272,11 @@ struct CommandSpec {
   std::string_view since{};
   std::string_view summary{};
 };
+
+void CommandContext::publish_to(Publisher& to, const CommandSpec& spec) {
+  publisher = &to;
+  tells_misses = (spec.flags & (flag::read | flag::internal)) == flag::read;
+}
 
 // Calls f(position) for each key argument of a command whose arity was checked.
 template <class F>

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "base/prefetch.h"
 #include "persist/store_batch.h"
 #include "record/apply.h"
 #include "record/node_table.h"
@@ -68,6 +69,9 @@ class KeySpace {
     Node** at = table->find(key, hash);
     return at ? *at : nullptr;
   }
+  // Three steps to a record that is not in the cache yet, each for the next: its slot, its group,
+  // itself.
+  void prefetch_slot(Slot slot) const { prefetch(&slots_[index_of(slot)]); }
   void prefetch_group(Slot slot, DbIndex db, std::uint64_t hash) const {
     if (const NodeTable* table = table_of(slot, db)) table->prefetch_group(hash);
   }
@@ -192,6 +196,13 @@ class KeySpace {
   // The rows written since the last take, for the store.
   StoreBatch& rows() { return rows_; }
   Slabs& slabs() { return slabs_; }
+  // Room for the changes of one effect after the other.
+  std::vector<Change> lend_changes() { return std::move(spare_changes_); }
+  void return_changes(std::vector<Change>&& changes) {
+    if (changes.capacity() > spare_changes_max) return;
+    changes.clear();
+    spare_changes_ = std::move(changes);
+  }
   HybridClock& clock() { return clock_; }
   const HybridClock& clock() const { return clock_; }
   // Bytes of all records, their tables and the queue of expiries.
@@ -272,6 +283,8 @@ class KeySpace {
   UnixMs expired_upto_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped
   std::string row_key_, row_value_;
+  static constexpr std::size_t spare_changes_max = 1024;
+  std::vector<Change> spare_changes_;
 };
 
 }  // namespace gyre

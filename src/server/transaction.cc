@@ -1,0 +1,242 @@
+// Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH, and where the commands of an EXEC run.
+//
+// All keys in one slot: one request to its shard, which may be another node's. A node that is alone
+// and has them on several threads, or walks over all keys: here, under the barrier.
+
+#include <algorithm>
+
+#include "base/numbers.h"
+#include "commands/table.h"
+#include "ring/slot.h"
+#include "server/join.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+namespace gyre {
+namespace {
+
+void reply_with(Connection& c, const std::function<void(Reply&)>& f) {
+  Reply reply(c.begin(), c.protocol);
+  f(reply);
+  c.end(0);
+}
+
+class TransactionCommands {
+ public:
+  // True when the command was one of them, and is answered or on its way.
+  static bool handle(Worker& w, Connection& c, const CommandSpec& spec, Args args) {
+    if (spec.name == "MULTI") return multi(c), true;
+    if (spec.name == "DISCARD") return discard(c), true;
+    if (spec.name == "EXEC") return exec(w, c), true;
+    if (spec.name == "WATCH") return watch(w, c, args), true;
+    if (spec.name == "UNWATCH") return unwatch(c), true;
+    return false;
+  }
+
+ private:
+  static void multi(Connection& c) {
+    reply_with(c, [&](Reply& r) {
+      if (c.transaction.open) return r.error("MULTI calls can not be nested");
+      c.transaction.open = true;
+      r.ok();
+    });
+  }
+  static void discard(Connection& c) {
+    reply_with(c, [&](Reply& r) {
+      if (!c.transaction.open) return r.error("DISCARD without MULTI");
+      c.transaction = {};
+      r.ok();
+    });
+  }
+  static void unwatch(Connection& c) {
+    c.transaction.watches.clear();
+    reply_with(c, [](Reply& r) { r.ok(); });
+  }
+
+  static void watch(Worker& w, Connection& c, Args args) {
+    if (c.transaction.open)
+      return reply_with(c, [](Reply& r) { r.error("WATCH inside MULTI is not allowed"); });
+    static const CommandSpec* version = find_command("GYRE.VERSION");
+    const std::uint64_t place = c.reserve();
+    c.suspend();
+    auto left = std::make_shared<std::size_t>(args.size() - 1);
+    auto failed = std::make_shared<std::string>();
+    for (std::size_t i = 1; i < args.size(); ++i) {
+      const std::string_view words[] = {"GYRE.VERSION", args[i]};
+      Request r;
+      r.slot = key_slot(args[i]);
+      r.levels = c.levels.watching();
+      r.commands.emplace_back(*version, c.db, Args(words));
+      r.ticket = w.callback_ticket([&w, id = c.id, place, left, failed, key = std::string(args[i]),
+                                    db = c.db](std::string&& reply, std::uint64_t) {
+        Connection* client = w.find(id);
+        if (reply.starts_with('-')) *failed = reply;
+        if (client && reply.starts_with(':')) {
+          const auto bits = static_cast<std::uint64_t>(
+              parse_int(std::string_view(reply).substr(1, reply.size() - 3)).value_or(0));
+          client->transaction.watches.push_back({db, key, Version{bits}});
+        }
+        if (--*left > 0 || !client) return;
+        client->fill(place, failed->empty() ? "+OK\r\n" : std::string(*failed), 0);
+        client->resume();
+      });
+      w.submit(std::move(r));
+    }
+  }
+
+  static void exec(Worker& w, Connection& c) {
+    if (!c.transaction.open) return reply_with(c, [](Reply& r) { r.error("EXEC without MULTI"); });
+    Transaction t = std::move(c.transaction);
+    c.transaction = {};
+    if (t.failed) return reply_with(c, [](Reply& r) { r.error(Errc::exec_abort); });
+    w.run_transaction(c, std::move(t));
+  }
+};
+
+}  // namespace
+
+bool Worker::transaction_command(Connection& c, const CommandSpec& spec, Args args) {
+  return TransactionCommands::handle(*this, c, spec, args);
+}
+
+void Worker::run_transaction(Connection& c, Transaction&& t) {
+  // The slots of all keys, watched ones too; data commands and session commands apart.
+  std::vector<Slot> slots;
+  for (const OwnedCommand& command : t.commands) {
+    for_each_key(command.spec(), command.args(),
+                 [&](std::size_t i) { slots.push_back(key_slot(command.args()[i])); });
+  }
+  for (const Watch& watch : t.watches) slots.push_back(key_slot(watch.key));
+  std::sort(slots.begin(), slots.end());
+  slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
+  const bool one_shard = std::all_of(slots.begin(), slots.end(), [&](Slot s) {
+    return server_.shard_of(s) == server_.shard_of(slots.front());
+  });
+  if (!server_.alone() && slots.size() > 1) {
+    return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
+  }
+  if (c.cluster_aware && !slots.empty() && !server_.alone() && !engine_->holds(slots.front())) {
+    Reply reply(c.begin(), c.protocol);
+    reply.raw(moved_text(slots.front()));
+    return c.end(0);
+  }
+  const bool walks =
+      std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
+        const CommandSpec& spec = command.spec();
+        return (spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(command.args()));
+      });
+  if (server_.alone() && (!one_shard || walks)) {
+    // Several threads: all stand still while it runs here.
+    const bool done = with_barrier([&] {
+      Reply reply(c.begin(), c.protocol);
+      run_inline(c, t, reply);
+      c.end(0);
+    });
+    if (!done) retry_transaction(c, std::move(t));
+    return;
+  }
+  auto session = std::make_shared<std::vector<std::pair<std::size_t, OwnedCommand>>>();
+  Request r;
+  r.exec = true;
+  r.protocol = c.protocol;
+  r.levels = c.levels;
+  r.watches = std::move(t.watches);
+  r.slot = slots.empty() ? space_->first_slot() : slots.front();
+  const std::size_t count = t.commands.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (t.commands[i].spec().run) {
+      r.commands.push_back(std::move(t.commands[i]));
+    } else {
+      session->emplace_back(i, std::move(t.commands[i]));
+    }
+  }
+  const std::uint64_t place = c.reserve();
+  if (session->empty() && !r.commands.empty() && !slots.empty()) {
+    r.ticket = {
+        .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = place};
+    return submit(std::move(r));
+  }
+  // Session commands run here, between the answers of the others, once those are known.
+  c.suspend();
+  auto finish = [this, id = c.id, place, session, count](std::string&& reply, std::uint64_t gate) {
+    Connection* client = find(id);
+    if (!client) return;
+    if (reply.starts_with('*') || reply.empty()) {
+      std::vector<std::string_view> parts = reply_elements(reply);
+      if (reply != "*-1\r\n") {
+        std::string out;
+        Reply writer(out, client->protocol);
+        writer.array(count);
+        std::size_t next_part = 0, next_session = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+          if (next_session < session->size() && (*session)[next_session].first == i) {
+            run_session_inline(*client, (*session)[next_session++].second, writer);
+          } else if (next_part < parts.size()) {
+            writer.raw(parts[next_part++]);
+          }
+        }
+        client->fill(place, std::move(out), gate);
+        return client->resume();
+      }
+    }
+    client->fill(place, std::move(reply), gate);
+    client->resume();
+  };
+  if (r.commands.empty() && r.watches.empty()) return finish({}, 0);
+  r.ticket = callback_ticket(std::move(finish));
+  submit(std::move(r));
+}
+
+// Runs a transaction of a node that is alone, on this thread, all shards within reach.
+void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
+  for (const Watch& watch : t.watches) {
+    if (engine_->watch_version(key_slot(watch.key), watch.db, watch.key) != watch.version)
+      return reply.null_array();
+  }
+  reply.array(t.commands.size());
+  for (const OwnedCommand& command : t.commands) {
+    if (!command.spec().run) {
+      run_session_inline(c, command, reply, true);
+      continue;
+    }
+    CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
+                       command_options_);
+    ctx.publish_to(*this, command.spec());
+    command.spec().run(ctx);
+  }
+}
+
+void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
+                                bool all_here) {
+  const SessionHandler handler = session_handler(command.spec());
+  if (!handler) return reply.error("this command does not work inside MULTI");
+  SessionCall call{.worker = *this,
+                   .connection = c,
+                   .args = command.args(),
+                   .reply = reply,
+                   .spec = command.spec()};
+  call.inline_only = true;
+  call.all_here = all_here;
+  const std::size_t before = reply.out().size();
+  handler(call);
+  if (call.deferred) {
+    reply.out().resize(before);
+    reply.error("this command does not work inside MULTI yet");
+  }
+}
+
+void Worker::retry_transaction(Connection& c, Transaction&& t) {
+  // Another thread holds the barrier: again in a moment. The client's later commands wait.
+  c.suspend();
+  auto kept = std::make_shared<Transaction>(std::move(t));
+  post([id = c.id, kept](Worker& w) {
+    Connection* client = w.find(id);
+    if (!client) return;
+    client->lift_suspension();
+    w.run_transaction(*client, std::move(*kept));
+    if (client->is_open() && !client->suspended()) client->resume();
+  });
+}
+
+}  // namespace gyre

@@ -110,7 +110,9 @@ void pop_values(CommandContext& ctx, const KeyRef& key, End end, std::int64_t co
   ListWalk walk = at_end(*list_of(key), end);
   for (; count > 0; --count) {
     ctx.reply.bulk(walk.payload());
-    w.remove(w.keep(std::string(walk.id())));
+    // The last id stays in the walk until the commit, unless it lies in the list itself.
+    const bool stays = count == 1 && !walk.entry().odd;
+    w.remove(stays ? walk.id() : w.keep(std::string(walk.id())));
     if (count > 1) step_inwards(walk, end);
   }
   w.commit(event::list, end == End::left ? "lpop" : "rpop");

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <unordered_map>
 
+#include "base/hash.h"
 #include "commands/parse.h"
 #include "commands/table.h"
+#include "ring/slot.h"
 
 namespace gyre {
 namespace {
@@ -33,10 +36,50 @@ void strlen_(CommandContext& ctx) {
   ctx.reply.integer(key->exists() ? static_cast<std::int64_t>(bytes_of(*key, scratch).size()) : 0);
 }
 
+// The lookups of a command that names many keys: what each needs is asked for some keys ahead, so
+// that the memory answers them together.
+class ManyKeys {
+ public:
+  // Keys are every `step`th argument from the first on.
+  ManyKeys(CommandContext& ctx, std::size_t step) : ctx_(ctx), step_(step) {}
+
+  // Of the argument at `place`; the places come in order.
+  KeyRef find(std::size_t place) {
+    const std::size_t n = (place - 1) / step_;
+    if (n % window == 0) fetch(place);
+    const Key& key = keys_[n % window];
+    return ctx_.find(ctx_.arg(place), key.slot, key.hash, ctx_.db);
+  }
+
+ private:
+  static constexpr std::size_t window = 32;
+  struct Key {
+    Slot slot{};
+    std::uint64_t hash = 0;
+  };
+
+  void fetch(std::size_t place) {
+    std::size_t count = 0;
+    for (; place < ctx_.argc() && count < window; place += step_, ++count) {
+      const Slot slot = key_slot(ctx_.arg(place));
+      keys_[count] = {slot, key_hash(ctx_.arg(place))};
+      ctx_.spaces.of(slot).prefetch_slot(slot);
+    }
+    const std::span<const Key> keys(keys_, count);
+    for (const Key& k : keys) ctx_.spaces.of(k.slot).prefetch_group(k.slot, ctx_.db, k.hash);
+    for (const Key& k : keys) ctx_.spaces.of(k.slot).prefetch_node(k.slot, ctx_.db, k.hash);
+  }
+
+  CommandContext& ctx_;
+  const std::size_t step_;
+  Key keys_[window];
+};
+
 void mget(CommandContext& ctx) {
   ctx.reply.array(ctx.argc() - 1);
+  ManyKeys keys(ctx, 1);
   for (std::size_t i = 1; i < ctx.argc(); ++i) {
-    const KeyRef key = ctx.find(ctx.arg(i));
+    const KeyRef key = keys.find(i);
     key.type() == TypeId::string ? reply_value(ctx, key) : ctx.reply.null();
   }
 }
@@ -170,21 +213,29 @@ void getex(CommandContext& ctx) {
   w.commit(event::generic, past ? "del" : at != 0 ? "expire" : "persist");
 }
 
+// Whether the key at `place` comes again behind it.
+bool comes_again(CommandContext& ctx, std::size_t place) {
+  const std::string_view key = ctx.arg(place);
+  for (std::size_t i = place + 2; i < ctx.argc(); i += 2) {
+    if (ctx.arg(i) == key) return true;
+  }
+  return false;
+}
+
 // Stores the pairs of MSET and MSETNX. A command has one version per slot, so of a key that occurs
 // twice only the last pair is written: of two writes with one version the first would stay.
 void store_pairs(CommandContext& ctx) {
-  std::vector<std::size_t> places;
-  for (std::size_t i = 1; i < ctx.argc(); i += 2) places.push_back(i);
-  if (places.size() > 1) {
-    std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
-      const int order = ctx.arg(a).compare(ctx.arg(b));
-      return order != 0 ? order < 0 : a > b;
-    });
-    const auto same = [&](std::size_t a, std::size_t b) { return ctx.arg(a) == ctx.arg(b); };
-    places.erase(std::unique(places.begin(), places.end(), same), places.end());
+  constexpr std::size_t few = 64;  // words; up to them, comparing all is quicker than a table
+  std::unordered_map<std::string_view, std::size_t> last;
+  if (ctx.argc() > few) {
+    for (std::size_t i = 1; i < ctx.argc(); i += 2) last[ctx.arg(i)] = i;
   }
-  for (const std::size_t i : places)
-    store_value(ctx, ctx.find(ctx.arg(i)), ctx.arg(i + 1), 0, false, {});
+  ManyKeys keys(ctx, 2);
+  for (std::size_t i = 1; i < ctx.argc(); i += 2) {
+    const KeyRef key = keys.find(i);
+    if (ctx.argc() > few ? last[key.key] != i : comes_again(ctx, i)) continue;
+    store_value(ctx, key, ctx.arg(i + 1), 0, false, {});
+  }
   for (std::size_t i = 1; i < ctx.argc(); i += 2) ctx.event(event::string, "set", ctx.arg(i));
 }
 
@@ -279,7 +330,8 @@ void increment(CommandContext& ctx, std::int64_t delta) {
   const auto total = checked_add(value, delta);
   if (!total) return ctx.reply.error("increment or decrement would overflow");
   Write w(ctx, *key, TypeId::string);
-  w.add({}, key->exists() ? &cell : nullptr, w.keep(format_int(delta)), w.keep(format_int(*total)));
+  const std::string delta_text = format_int(delta), total_text = format_int(*total);
+  w.add({}, key->exists() ? &cell : nullptr, delta_text, total_text);
   w.commit(event::string, "incrby");
   ctx.reply.integer(*total);
 }

@@ -24,7 +24,7 @@ std::string& Connection::tail() {
     begun_in_line_ = true;
   }
   if (begun_in_line_) return line_.back().bytes;
-  if (out_.capacity() == std::string().capacity()) worker_.lend_output(out_);
+  if (out_.empty()) worker_.lend_output(out_);
   return out_;
 }
 

@@ -20,6 +20,7 @@ constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
 constexpr std::size_t stage_ops = 8;  // commands between the stages of fetch_ahead()
 constexpr std::size_t spare_outputs = 64, spare_output_bytes = std::size_t{16} << 10;
+constexpr std::size_t inside_a_string = std::string().capacity();
 constexpr std::uint64_t tick_ms = 20;
 constexpr std::uint64_t rest_tick_ms = 30;  // while nothing is out and nobody asks
 constexpr std::int64_t rest_after_ms = 1000;
@@ -232,13 +233,15 @@ void Worker::mark_dirty(Connection& c) {
 }
 
 void Worker::lend_output(std::string& to) {
-  if (spare_outputs_.empty()) return;
+  if (spare_outputs_.empty() || !to.empty() || to.capacity() > inside_a_string) return;
   to = std::move(spare_outputs_.back());
   spare_outputs_.pop_back();
 }
 
 void Worker::return_output(std::string&& from) {
-  if (from.capacity() > spare_output_bytes || spare_outputs_.size() >= spare_outputs) return;
+  // One without room of its own would be lent again and again.
+  if (from.capacity() <= inside_a_string || from.capacity() > spare_output_bytes) return;
+  if (spare_outputs_.size() >= spare_outputs) return;
   from.clear();
   spare_outputs_.push_back(std::move(from));
 }

@@ -136,6 +136,25 @@ def on_terminal(*words, seconds=2.0):
 
 
 @test(quick=True)
+def node_short_replies():
+    """Output buffers are lent from client to client: of the shortest replies none gets lost on the way."""
+    with Cluster(1, options={"threads": 1}) as c:
+        socks = [c[0].client() for _ in range(20)]
+        one, few = (b"PING\r\n", b"+PONG\r\n"), (b"SET a b\r\nGET a\r\nSTRLEN a\r\nPING\r\n", b"+OK\r\n$1\r\nb\r\n:1\r\n+PONG\r\n")
+        for ask, want in (one, few, one, few):
+            for s in socks:
+                s.sock.settimeout(10)
+                s.sock.sendall(ask)
+            for s in socks:
+                got = b""
+                while len(got) < len(want):
+                    got += s.sock.recv(100)
+                eq(got, want)
+        for s in socks:
+            s.close()
+
+
+@test(quick=True)
 def node_reads_that_fill_the_room():
     """Pieces as large as the room that is given to a read make it read again at once, and nothing is there."""
     with Cluster(1) as c:

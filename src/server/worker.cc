@@ -20,7 +20,7 @@ constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
 constexpr std::size_t stage_ops = 8;  // commands between the stages of fetch_ahead()
 constexpr std::size_t spare_outputs = 64, spare_output_bytes = std::size_t{16} << 10;
-constexpr std::size_t inside_a_string = std::string().capacity();
+const std::size_t inside_a_string = std::string().capacity();
 constexpr std::uint64_t tick_ms = 20;
 constexpr std::uint64_t rest_tick_ms = 30;  // while nothing is out and nobody asks
 constexpr std::int64_t rest_after_ms = 1000;

@@ -96,7 +96,7 @@ def eviction_policies():
             wait_until("the limit is reached", lambda: held(r) <= 200_000 or (held(r),), 10)
             r("CONFIG", "SET", "notify-keyspace-events", "Ee")
             listener("SUBSCRIBE", "__keyevent@0__:evicted")
-            fill(r, ["told%d" % i for i in range(50)], 100)
+            fill(r, ["told%d" % i for i in range(2000)], 100)     # more than the limit holds
             eq(listener.read()[:2], [b"message", b"__keyevent@0__:evicted"])
 
 

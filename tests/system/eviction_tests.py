@@ -17,6 +17,13 @@ def held(r):
     return info(r, "memory", "used_memory_dataset")
 
 
+def settled(r):
+    """The same, when no thread has anything to add or to give back any more: each tells it at the end of a turn."""
+    seen = [held(r)]
+    wait_until("memory is settled", lambda: seen.append(held(r)) or len(seen) > 6 and len(set(seen[-6:])) == 1, 10)
+    return seen[-1]
+
+
 def fill(r, names, size, step=500, *more):
     """SETs; how many were refused for want of memory."""
     refused = 0
@@ -73,7 +80,7 @@ def eviction_policies():
 
             for policy in ("noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"):
                 eq(begin(policy), 0)
-                r("CONFIG", "SET", "maxmemory", held(r))
+                r("CONFIG", "SET", "maxmemory", settled(r))
                 refused = fill(r, ["new%d" % i for i in range(1000)], 100)
                 old, ex = alive("old"), alive("ex")
                 if policy == "noeviction":
@@ -82,8 +89,9 @@ def eviction_policies():
                     continue
                 eq(refused, 0)
                 ok(held(r) <= int(r("CONFIG", "GET", "maxmemory")[1]) + 20_000, policy)
-                # Those with an expiry are larger: theirs is a place in the queue of expiries, too.
-                ok(100 < 4000 - old - ex + 1000 - alive("new") < 1100, (policy, old, ex))
+                # About one goes for each that comes. The queue of expiries counts, too, and gives back its room (of up to 64 kB
+                # here, some 400 keys) in one piece, after others have gone for it.
+                ok(100 < 4000 - old - ex + 1000 - alive("new") < 1500, (policy, old, ex))
                 if policy.startswith("volatile"):
                     eq(old, 2000)
                 # Nothing but keys with an expiry may go: when they are gone, writes are refused.

@@ -55,9 +55,7 @@ void KeySpace::forget(Slot slot, DbIndex db, std::string_view key, std::uint64_t
   table.shrink();
   // The queue of expiries counts as memory: what it holds of evicted keys goes, lest others go for
   // it.
-  std::uint64_t expires = 0;
-  for (std::size_t i = 0; i < options_.databases; ++i) expires += counts_[i].expires;
-  if (due_.capacity() <= 2 * expires + 256) return;
+  if (due_.capacity() <= 2 * expiring() + 256) return;
   std::erase_if(due_, [this](const Due& d) { return !find_due(d); });
   std::make_heap(due_.begin(), due_.end(), std::greater<>());
   due_.shrink_to_fit();

@@ -6,16 +6,6 @@
 #include "shard/rows.h"
 
 namespace gyre {
-namespace {
-
-std::uint64_t expiring(const KeySpace& space) {
-  std::uint64_t keys = 0;
-  for (std::size_t db = 0; db < space.databases(); ++db)
-    keys += space.counts({static_cast<std::uint8_t>(db)}).expires;
-  return keys;
-}
-
-}  // namespace
 
 KeySpace::KeySpace(const KeySpaceOptions& options) : options_(options), clock_(options.clock_node) {
   slots_.reserve(options.slots);
@@ -248,13 +238,19 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
   return dropped;
 }
 
+std::uint64_t KeySpace::expiring() const {
+  std::uint64_t keys = 0;
+  for (std::size_t db = 0; db < options_.databases; ++db) keys += counts_[db].expires;
+  return keys;
+}
+
 void KeySpace::queue_expiry(const Due& due) {
   // The first after a flush: all that the queue still says is of keys that are gone.
-  if (!options_.keep_tombstones && due_.size() > 64 && expiring(*this) <= 1) due_ = {};
+  if (!options_.keep_tombstones && due_.size() > 64 && expiring() <= 1) due_ = {};
   due_.push_back(due);
   std::push_heap(due_.begin(), due_.end(), std::greater<>());
   // Renewed expiries leave entries behind; past twice what can be due they are swept out.
-  const std::uint64_t expires = expiring(*this);
+  const std::uint64_t expires = expiring();
   if (due_.size() < 2 * expires + 4096) return;
   std::erase_if(due_, [this](const Due& d) { return !find_due(d); });
   // Equal entries of one key are one.

@@ -263,6 +263,7 @@ class KeySpace {
   NodeTable& table_for_write(Slot slot, DbIndex db);
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);
   void count(DbIndex db, const ApplyResult& r, bool was_record, bool is_record);
+  std::uint64_t expiring() const;  // live keys with an expiry, in all databases
   void queue_expiry(const Due& due);
   Node* find_due(const Due& due) const;
   void make_stub(const Due& due, const Node& record);

@@ -23,6 +23,31 @@ inline std::uint64_t load_be64(const char* from) {
   return __builtin_bswap64(v);
 }
 
+// Equality of short byte strings without a call: keys and names.
+inline bool equal_bytes(std::string_view a, std::string_view b) {
+  const std::size_t n = a.size();
+  if (n != b.size()) return false;
+  const char *p = a.data(), *q = b.data();
+  const auto differ = [&]<class Word>(std::size_t at, Word) {
+    Word x, y;
+    std::memcpy(&x, p + at, sizeof x);
+    std::memcpy(&y, q + at, sizeof y);
+    return x != y;
+  };
+  if (n > 64) return std::memcmp(p, q, n) == 0;
+  if (n >= 8) {
+    for (std::size_t at = 0; at + 8 < n; at += 8) {
+      if (differ(at, std::uint64_t{})) return false;
+    }
+    return !differ(n - 8, std::uint64_t{});
+  }
+  if (n >= 4) return !differ(0, std::uint32_t{}) && !differ(n - 4, std::uint32_t{});
+  for (std::size_t at = 0; at < n; ++at) {
+    if (p[at] != q[at]) return false;
+  }
+  return true;
+}
+
 inline void put_u8(std::string& to, std::uint8_t v) {
   to.push_back(static_cast<char>(v));
 }

@@ -29,23 +29,27 @@ std::uint64_t load(const char* at) {
   return word;
 }
 
-// A name as numbers that are equal for equal names, whatever their case: its size, and its bytes
+// Names become numbers that are equal for equal names of one size, whatever their case: their bytes
 // without gaps, read twice where that is easier.
+std::uint64_t short_word(std::string_view name) {
+  const char* const at = name.data();
+  const std::size_t size = name.size();
+  if (size >= 4) return upper(load<std::uint32_t>(at) | load<std::uint32_t>(at + size - 4) << 32);
+  if (size >= 2) return upper(load<std::uint16_t>(at) | load<std::uint16_t>(at + size - 2) << 16);
+  return size == 1 ? upper(load<std::uint8_t>(at)) : 0;
+}
+
 struct NameWords {
   std::uint64_t size = 0, words[name_max / 8] = {};
 
   explicit NameWords(std::string_view name) : size(name.size()) {
     const char* const at = name.data();
-    if (size > 8) {
-      for (std::size_t i = 0; i + 8 < size; i += 8) words[i / 8] = load<std::uint64_t>(at + i);
-      words[(size - 1) / 8] = load<std::uint64_t>(at + size - 8);
-    } else if (size >= 4) {
-      words[0] = load<std::uint32_t>(at) | load<std::uint32_t>(at + size - 4) << 32;
-    } else if (size >= 2) {
-      words[0] = load<std::uint16_t>(at) | load<std::uint16_t>(at + size - 2) << 16;
-    } else if (size == 1) {
-      words[0] = load<std::uint8_t>(at);
+    if (size <= 8) {
+      words[0] = short_word(name);
+      return;
     }
+    for (std::size_t i = 0; i + 8 < size; i += 8) words[i / 8] = load<std::uint64_t>(at + i);
+    words[(size - 1) / 8] = load<std::uint64_t>(at + size - 8);
     for (std::size_t i = 0; 8 * i < size; ++i) words[i] = upper(words[i]);
   }
   bool operator==(const NameWords& o) const {
@@ -60,27 +64,31 @@ struct NameWords {
 // Rows lie side by side, so that a row's index is its place.
 class Table {
  public:
-  Table() {
+  [[gnu::noinline]] Table() {
     const auto families = {string_commands(),  key_commands(),      hash_commands(),
                            set_commands(),     zset_commands(),     list_commands(),
                            bitmap_commands(),  bitfield_commands(), hyperloglog_commands(),
                            geo_commands(),     stream_commands(),   pubsub_commands(),
                            session_commands(), internal_commands()};
     for (const auto family : families) specs_.insert(specs_.end(), family.begin(), family.end());
-    for (const CommandSpec& spec : specs_) add(spec);
+    for (CommandSpec& spec : specs_) add(spec);
   }
 
   const CommandSpec* find(std::string_view name) const {
     if (name.empty() || name.size() > name_max) return nullptr;
+    if (name.size() <= 8) {  // nearly all
+      const std::uint64_t word = short_word(name);
+      for (std::size_t i = bucket(name.size() + word);; i = (i + 1) % buckets_total) {
+        const Bucket& b = buckets_[i];
+        if (!b.spec || (b.name.words[0] == word && b.name.size == name.size())) return b.spec;
+      }
+    }
     const NameWords words(name);
-    for (std::size_t i = bucket(words);; i = (i + 1) % buckets_.size()) {
+    for (std::size_t i = bucket(words);; i = (i + 1) % buckets_total) {
       if (!buckets_[i].spec || buckets_[i].name == words) return buckets_[i].spec;
     }
   }
   std::span<const CommandSpec* const> rows() const { return rows_; }
-  std::size_t index(const CommandSpec& spec) const {
-    return static_cast<std::size_t>(&spec - specs_.data());
-  }
 
  private:
   struct Bucket {
@@ -88,25 +96,33 @@ class Table {
     const CommandSpec* spec = nullptr;
   };
 
-  // The long names differ late.
-  std::size_t bucket(const NameWords& name) const {
-    std::uint64_t h = name.size + name.words[0];
-    if (name.size > 8) h += name.words[(name.size - 1) / 8] * 31 + name.words[1] * 7;
-    return (h * 0x9e3779b97f4a7c15u >> 53) % buckets_.size();
+  static constexpr std::size_t buckets_total = 2048;
+
+  static std::size_t bucket(std::uint64_t sum) {
+    return (sum * 0x9e3779b97f4a7c15u >> 53) % buckets_total;
   }
-  void add(const CommandSpec& spec) {
-    GYRE_ASSERT(rows_.size() < buckets_.size() / 2 && spec.name.size() <= name_max);
+  // The long names differ late.
+  static std::size_t bucket(const NameWords& name) {
+    std::uint64_t sum = name.size + name.words[0];
+    if (name.size > 8) sum += name.words[(name.size - 1) / 8] * 31 + name.words[1] * 7;
+    return bucket(sum);
+  }
+  void add(CommandSpec& spec) {
+    GYRE_ASSERT(rows_.size() < buckets_total / 2 && spec.name.size() <= name_max);
     const NameWords words(spec.name);
     std::size_t i = bucket(words);
-    for (; buckets_[i].spec; i = (i + 1) % buckets_.size()) {
+    for (; buckets_[i].spec; i = (i + 1) % buckets_total) {
       GYRE_ASSERT(buckets_[i].spec->name != spec.name);
     }
     buckets_[i] = {words, &spec};
+    spec.index = static_cast<std::uint16_t>(rows_.size());
+    spec.plain = spec.run && spec.keys.first == 1 && spec.keys.last == 1 && !spec.find_keys &&
+                 !spec.wanders;
     rows_.push_back(&spec);
   }
 
   std::vector<CommandSpec> specs_;
-  std::vector<Bucket> buckets_ = std::vector<Bucket>(2048);
+  std::vector<Bucket> buckets_ = std::vector<Bucket>(buckets_total);
   std::vector<const CommandSpec*> rows_;
 };
 
@@ -141,9 +157,6 @@ const CommandSpec* lookup_command(Args args) {
 
 std::span<const CommandSpec* const> all_commands() {
   return table().rows();
-}
-std::size_t command_index(const CommandSpec& spec) {
-  return table().index(spec);
 }
 
 std::string wrong_arity(const CommandSpec& spec) {

@@ -18,7 +18,9 @@ const CommandSpec* find_command(Args args);
 std::span<const CommandSpec* const> all_commands();
 
 // The index of a row in all_commands(), for statistics per command.
-std::size_t command_index(const CommandSpec& spec);
+inline std::size_t command_index(const CommandSpec& spec) {
+  return spec.index;
+}
 
 // Redis' text for a wrong number of arguments.
 std::string wrong_arity(const CommandSpec& spec);

@@ -315,21 +315,44 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     reply.array(commands.size());
   }
   for (const CommandView& c : commands) {
-    CommandContext ctx(c.args, reply, c.db, now, spaces_, sink, random_, command_options_);
     // What was watched must be as it was, at the replicas too.
-    ctx.based = (flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty();
-    ctx.publish_to(host_, *c.spec);
-    if (job.hash_known) {
-      ctx.first_key_known = true;
-      ctx.first_slot = job.slot;
-      ctx.first_hash = job.hash;
-    }
-    c.spec->run(ctx);
-    if (c.spec->flags & flag::read) {
-      if (ctx.hits) metrics_.keyspace_hits.add(ctx.hits);
-      if (ctx.misses) metrics_.keyspace_misses.add(ctx.misses);
-    }
+    const bool based =
+        !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
+    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink);
   }
+}
+
+inline void Engine::run_command(const CommandView& c, const Known& known, bool based, Reply& reply,
+                                EffectSink* sink) {
+  CommandContext ctx(c.args, reply, c.db, known.now, spaces_, sink, random_, command_options_);
+  ctx.based = based;
+  ctx.publish_to(host_, *c.spec);
+  ctx.first_key_known = known.known;
+  ctx.first_slot = known.slot;
+  ctx.first_hash = known.hash;
+  c.spec->run(ctx);
+  if (c.spec->flags & flag::read) {
+    if (ctx.hits) metrics_.keyspace_hits.add(ctx.hits);
+    if (ctx.misses) metrics_.keyspace_misses.add(ctx.misses);
+  }
+}
+
+std::uint64_t Engine::run_alone(const CommandView& command, const Known& known, Reply& reply) {
+  if (!options_.persist) return run_command(command, known, false, reply, nullptr), 0;
+  const std::uint64_t floor_of_turn = space_.clock().peek(known.now).bits;
+  const std::size_t rows_before = space_.rows().count();
+  run_command(command, known, false, reply, nullptr);
+  if (const std::uint64_t gate = gate_of_rows(rows_before, floor_of_turn)) return gate;
+  std::uint64_t gate = 0;
+  return !undurable_.empty() && reads_unsettled({&command, 1}, gate) ? gate : 0;
+}
+
+// The turn that holds what was written since, on a node that is alone; 0: nothing was.
+std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn) {
+  if (space_.rows().count() == rows_before) return 0;
+  if (undurable_.empty() || undurable_.back().first != turn_)
+    undurable_.emplace_back(turn_, floor_of_turn);
+  return turn_;
 }
 
 Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
@@ -340,12 +363,8 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
   if (alone_) {
     const std::size_t rows_before = space_.rows().count();
     run_commands(commands, job, now, out, nullptr);
-    if (space_.rows().count() != rows_before) {
-      if (undurable_.empty() || undurable_.back().first != turn_)
-        undurable_.emplace_back(turn_, floor_of_turn);
-      gate = turn_;
-      return Ran::gated;
-    }
+    gate = gate_of_rows(rows_before, floor_of_turn);
+    if (gate != 0) return Ran::gated;
     if (!undurable_.empty() && reads_unsettled(commands, gate)) return Ran::gated;
     return Ran::done;
   }

@@ -123,6 +123,16 @@ class Engine final : private SyncHost {
 
   // ---- clients
 
+  // Time and the first key of one command, as far as its caller knows them.
+  struct Known {
+    UnixMs now = 0;
+    Slot slot{};
+    std::uint64_t hash = 0;
+    bool known = false;  // slot and hash
+  };
+  // On a ring of one node: runs the command at once. The reply may leave when the turn returned is
+  // durable; 0: now.
+  std::uint64_t run_alone(const CommandView& command, const Known& known, Reply& reply);
   // Runs one command whose slot this shard owns, or sends it to who acts. `gate` is set for
   // Ran::gated.
   Ran run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate);
@@ -312,6 +322,9 @@ class Engine final : private SyncHost {
               std::uint64_t& gate, bool confirmed);
   void run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
                     std::string& out, EffectSink* sink);
+  void run_command(const CommandView& command, const Known& known, bool based, Reply& reply,
+                   EffectSink* sink);
+  std::uint64_t gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn);
   UnixMs now_of(const Job& job) const { return job.now ? job.now : clock_.wall_ms(); }
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
   void begin_acting(Slot slot);

@@ -54,6 +54,7 @@ struct ApplyOutcome {
   bool wiped = false;       // every element that was there before is gone (a range delete on disk)
   bool hollow = false;      // not merged: the record is a stub and the effect not whole
   bool stubbed = false;     // the record became a stub
+  bool in_place = false;    // a live string got a new value, and nothing else of it changed
   bool stands = true;       // each change stands now, or under a later write of its own node
   Version newest_before{};  // of the record; zero when there was none
   bool live_before = false, live_after = false;

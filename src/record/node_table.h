@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/prefetch.h"
 #include "record/node.h"
@@ -78,7 +79,7 @@ class NodeTable {
       Group& group = groups_[g];
       for (unsigned m = match(group, tag(hash)); m; m &= m - 1) {
         Node*& node = group.node[__builtin_ctz(m)];
-        if (node->key() == key) return &node;
+        if (equal_bytes(node->key(), key)) return &node;
       }
       if (match(group, empty)) return nullptr;
     }

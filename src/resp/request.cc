@@ -38,19 +38,24 @@ std::size_t read_plain_number(std::string_view text, std::size_t at, std::int64_
   return p + 2;
 }
 
-// The same at `at`, up to 9999, and moves `at` behind it; negative when it is not that plain.
-int read_short_number(const char*& at, const char* end) {
-  if (end - at < 3 || !is_digit(*at)) return -1;
-  int value = *at - '0';
-  const char* p = at + 1;
-  if (*p != '\r') {
-    if (value == 0) return -1;
-    const char* const stop = std::min(end - 1, at + 5);
-    for (; p < stop && is_digit(*p); ++p) value = value * 10 + (*p - '0');
-    if (p >= stop || *p != '\r') return -1;
+// The same at `at`, which has at least four bytes before `end`, up to 9999; moves `at` behind it.
+// Negative when it is not that plain.
+[[gnu::always_inline]] inline int read_short_number(const char*& at, const char* end) {
+  const auto digit = [](char c) { return static_cast<unsigned>(c) - '0'; };
+  const unsigned first = digit(at[0]);
+  if (first > 9) return -1;
+  if (at[1] == '\r') {
+    at += 3;
+    return static_cast<int>(first);
   }
+  if (first == 0) return -1;
+  unsigned value = first;
+  const char* p = at + 1;
+  const char* const stop = std::min(end - 1, at + 5);
+  for (; p < stop && digit(*p) <= 9; ++p) value = value * 10 + digit(*p);
+  if (p >= stop || *p != '\r') return -1;
   at = p + 2;
-  return value;
+  return static_cast<int>(value);
 }
 
 // What sdssplitargs skips between words. Inside a plain word, VT and FF do not end it.
@@ -145,10 +150,9 @@ bool split_line(std::string_view line, std::forward_list<std::string>& scratch,
 
 }  // namespace
 
-Parsed RequestParser::next(std::string_view input, std::size_t& used,
-                           std::vector<std::string_view>& args) {
+Parsed RequestParser::next_carefully(std::string_view input, std::size_t& used,
+                                     std::vector<std::string_view>& args) {
   used = 0;
-  wanted_bytes_ = 0;
   if (failed_) return Parsed::error;
   const std::size_t first = args.size();
   while (used < input.size()) {
@@ -189,13 +193,15 @@ Parsed RequestParser::read_inline(std::string_view command, std::size_t& taken,
 // nothing has changed.
 bool RequestParser::read_plain(std::string_view command, std::size_t& taken,
                                std::vector<std::string_view>& args) const {
+  constexpr std::size_t shortest = 4;  // "$0" and its end, without what is in it
+  if (command.size() < 1 + shortest || command[0] != '*') return false;
   const char* at = command.data() + 1;
   const char* const end = command.data() + command.size();
   int left = read_short_number(at, end);
   if (left <= 0 || left > args_max_unauthenticated * (authenticated_ ? 100 : 1)) return false;
   const std::size_t first = args.size();
   for (; left > 0; --left) {
-    if (end - at < 4 || *at++ != '$') break;
+    if (end - at < static_cast<std::ptrdiff_t>(1 + shortest) || *at++ != '$') break;
     const int size = read_short_number(at, end);
     if (size < 0 || end - at < size + 2 || static_cast<std::size_t>(size) > max_bulk_) break;
     args.emplace_back(at, static_cast<std::size_t>(size));
@@ -215,10 +221,6 @@ bool RequestParser::read_plain(std::string_view command, std::size_t& taken,
 Parsed RequestParser::read_multibulk(std::string_view command, std::size_t& taken,
                                      std::vector<std::string_view>& args) {
   const std::size_t first = args.size();
-  if (progress_.at == 0 && read_plain(command, taken, args)) {
-    progress_ = {};
-    return Parsed::command;
-  }
   Progress now = progress_;  // a local: the compiler cannot keep members in registers here
   if (now.at == 0) {
     const Header header = read_count(command, now);

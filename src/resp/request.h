@@ -42,7 +42,14 @@ class RequestParser {
   //       the blank lines and empty multibulks before the incomplete command.
   // Lifetime: views into `input`; words that had quotes live until reset_scratch().
   // Errors:  error() says why; every later call fails too, because the stream is out of step.
-  Parsed next(std::string_view input, std::size_t& used, std::vector<std::string_view>& args);
+  Parsed next(std::string_view input, std::size_t& used, std::vector<std::string_view>& args) {
+    wanted_bytes_ = 0;
+    if (progress_.at == 0 && !failed_ && read_plain(input, used, args)) {
+      progress_.searched = 0;
+      return Parsed::command;
+    }
+    return next_carefully(input, used, args);
+  }
 
   // After need_more: bytes still missing of the bulk being read, 0 when that is not known.
   std::size_t bytes_wanted() const { return wanted_bytes_; }
@@ -73,6 +80,8 @@ class RequestParser {
   };
   enum class Header : std::uint8_t { ready, need_more, error };
 
+  Parsed next_carefully(std::string_view input, std::size_t& used,
+                        std::vector<std::string_view>& args);
   Parsed read_inline(std::string_view command, std::size_t& taken,
                      std::vector<std::string_view>& args);
   bool read_plain(std::string_view command, std::size_t& taken,

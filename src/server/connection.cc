@@ -17,33 +17,24 @@ Connection::Connection(Worker& worker, std::uint64_t connection_id, bool aware)
 // ---- replies
 
 // The string at the end of the line, where the next bytes belong.
-std::string& Connection::tail() {
-  begun_in_line_ = !line_.empty() && line_.back().ready && !line_.back().mute;
-  if (!line_.empty() && !begun_in_line_) {
+std::string& Connection::tail_of_line() {
+  begun_in_line_ = line_.back().ready && !line_.back().mute;
+  if (!begun_in_line_) {
     line_.push_back({.id = next_place_++, .ready = true});
     begun_in_line_ = true;
   }
-  if (begun_in_line_) return line_.back().bytes;
-  if (out_.empty()) worker_.lend_output(out_);
-  return out_;
+  return line_.back().bytes;
 }
 
-std::string& Connection::begin() {
-  std::string& s = tail();
-  begun_at_ = s.size();
-  begun_ = true;
-  return s;
+void Connection::lend_output() {
+  worker_.lend_output(out_);
 }
 
-void Connection::next_reply_mode() {
-  if (reply_mode == ReplyMode::skip_next) {
-    reply_mode = ReplyMode::skip;
-  } else if (reply_mode == ReplyMode::skip) {
-    reply_mode = ReplyMode::on;
-  }
+void Connection::tell_dirty() {
+  worker_.mark_dirty(*this);
 }
 
-void Connection::end(std::uint64_t gate) {
+void Connection::end_carefully(std::uint64_t gate) {
   begun_ = false;
   std::string& s = begun_in_line_ ? line_.back().bytes : out_;
   if (muted()) s.resize(begun_at_);

@@ -66,9 +66,20 @@ class Connection final : public Stream {
   // ---- replies
 
   // Where an immediate reply goes: the tail of the line. begin() before, end() after writing.
-  std::string& begin();
+  std::string& begin() {
+    std::string& s = tail();
+    begun_at_ = s.size();
+    begun_ = true;
+    return s;
+  }
   // gate: the turn that must be durable first; 0: none.
-  void end(std::uint64_t gate);
+  void end(std::uint64_t gate) {
+    if (gate == 0 && pushes_.empty() && !muted()) [[likely]] {
+      begun_ = false;
+      return mark_dirty();
+    }
+    end_carefully(gate);
+  }
   // Instead of end(): what was written since begin() is dropped, a place will be reserved.
   void end_dropped();
   // A place for a reply that comes later; the ticket's id.
@@ -78,7 +89,11 @@ class Connection final : public Stream {
   // REPLY says. While a command runs they wait until its reply is there, and go before it.
   void push(std::string_view bytes);
   // The next command begins: what CLIENT REPLY SKIP silences moves on.
-  void next_reply_mode();
+  void next_reply_mode() {
+    if (reply_mode == ReplyMode::on || reply_mode == ReplyMode::off) [[likely]]
+      return;
+    reply_mode = reply_mode == ReplyMode::skip_next ? ReplyMode::skip : ReplyMode::on;
+  }
   // A command's reply is being written.
   bool begun() const { return begun_; }
   // Moves what is ready to the socket; persisted: the turn up to which all is durable.
@@ -128,7 +143,19 @@ class Connection final : public Stream {
     std::string bytes{};
   };
   bool muted() const { return reply_mode == ReplyMode::off || reply_mode == ReplyMode::skip; }
-  std::string& tail();
+  std::string& tail() {
+    if (!line_.empty()) return tail_of_line();
+    begun_in_line_ = false;
+    if (out_.empty()) lend_output();
+    return out_;
+  }
+  std::string& tail_of_line();
+  void lend_output();
+  void mark_dirty() {
+    if (!dirty) tell_dirty();
+  }
+  void tell_dirty();
+  void end_carefully(std::uint64_t gate);
   void put_pushes();
   bool parse(std::string_view input, std::size_t& used);
 

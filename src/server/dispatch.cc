@@ -251,8 +251,8 @@ bool Worker::answers_here(Connection& c, const CommandSpec& spec, Args args, Rep
 void Worker::route(Connection& c, const Call& call, Reply& reply) {
   const CommandSpec& spec = *call.spec;
   // A plain command: its only key is known, and of this thread.
-  if (call.keyed && spec.keys.last == 1 && !spec.find_keys && !spec.wanders &&
-      space_->owns(call.slot) && (!c.cluster_aware || server_.alone() || engine_->holds(call.slot)))
+  if (call.keyed && spec.plain && space_->owns(call.slot) &&
+      (!c.cluster_aware || server_.alone() || engine_->holds(call.slot)))
     return run_here(c, call, reply);
   route_keys(c, spec, call.args, reply);
 }
@@ -312,6 +312,11 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
 
 // The slot is of this thread's shard.
 void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
+  if (engine_->alone()) {
+    return c.end(engine_->run_alone(
+        {call.spec, call.args, c.db},
+        {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed}, reply));
+  }
   Engine::Job job;
   job.ticket = {
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.next_place()};

@@ -265,7 +265,8 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
             .hash = 0,
             .slot = {},
             .keyed = false,
-            .here = false};
+            .here = false,
+            .table = nullptr};
   if (op.spec && op.spec->keys.first == 1 && arg_count > 1 && op.spec->run) {
     op.keyed = true;
     op.slot = key_slot(args[1]);
@@ -284,16 +285,27 @@ void Worker::run_commands_now() {
 
 // Each stage reads what the one before it has asked for: the slot's table, the group of the hash,
 // the record. A few commands apart, so that the memory has answered and the cache still has it.
-void Worker::fetch_ahead(const std::vector<TurnOp>& ops, std::size_t step) const {
-  if (step < ops.size() && ops[step].here) space_->prefetch_slot(ops[step].slot);
-  const auto stage = [&](std::size_t behind) {
-    const std::size_t i = step - behind;
-    return step >= behind && i < ops.size() && ops[i].here ? &ops[i] : nullptr;
-  };
-  if (const TurnOp* op = stage(stage_ops))
-    space_->prefetch_group(op->slot, op->connection->db, op->hash);
-  if (const TurnOp* op = stage(2 * stage_ops))
-    space_->prefetch_node(op->slot, op->connection->db, op->hash);
+// Tables of other databases may move between the stages.
+inline void Worker::fetch_ahead(std::vector<TurnOp>& ops, std::size_t step) const {
+  const std::size_t many = ops.size();
+  if (step < many && ops[step].here) space_->prefetch_slot(ops[step].slot);
+  // Before the first one the difference wraps round.
+  if (const std::size_t i = step - stage_ops; i < many && ops[i].here) {
+    TurnOp& op = ops[i];
+    const DbIndex db = op.connection->db;
+    if (const NodeTable* table = space_->table_of(op.slot, db)) {
+      table->prefetch_group(op.hash);
+      if (db.value == 0) op.table = table;
+    }
+  }
+  if (const std::size_t i = step - 2 * stage_ops; i < many && ops[i].here) {
+    const TurnOp& op = ops[i];
+    if (op.table) {
+      op.table->prefetch_node(op.hash);
+    } else {
+      space_->prefetch_node(op.slot, op.connection->db, op.hash);
+    }
+  }
 }
 
 void Worker::run_turn_ops() {

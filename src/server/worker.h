@@ -181,7 +181,8 @@ class Worker final : public EngineHost {
     std::uint64_t hash;
     Slot slot;
     bool keyed;
-    bool here;  // the key's slot is this thread's
+    bool here;                // the key's slot is this thread's
+    const NodeTable* table;  // of the key, when it lies in database 0 and the fetching came so far
   };
   struct Link {
     std::unique_ptr<PeerLink> link;
@@ -214,7 +215,7 @@ class Worker final : public EngineHost {
   void route(Connection& c, const Call& call, Reply& reply);
   void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void run_here(Connection& c, const Call& call, Reply& reply);
-  void fetch_ahead(const std::vector<TurnOp>& ops, std::size_t step) const;
+  void fetch_ahead(std::vector<TurnOp>& ops, std::size_t step) const;
   bool transaction_command(Connection& c, const CommandSpec& spec, Args args);
   std::string moved_text(Slot slot) const;
   bool answers_here(Connection& c, const CommandSpec& spec, Args args, Reply& reply);

@@ -16,13 +16,15 @@ KeyRef CommandContext::find(std::string_view key, DbIndex in) {
 KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
   KeyRef ref{.key = key, .slot = slot, .hash = hash};
   KeySpace& space = spaces.of(slot);
-  ref.node = space.find(slot, in, key, hash);
+  ref.found = space.locate(slot, in, key, hash);
+  ref.node = ref.found.node();
   if (ref.node && record_live(*ref.node)) {
     ref.visible = !record_expired(*ref.node, now);
     if (!ref.visible && record_outlives(*ref.node)) {
       // Its register is dead then.
       space.end_expiry(slot, hash, in, *ref.node);
-      ref.node = space.find(slot, in, key, hash);
+      ref.found = space.locate(slot, in, key, hash);
+      ref.node = ref.found.node();
       ref.visible = ref.node && record_live(*ref.node);
     }
   }
@@ -30,14 +32,6 @@ KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash,
   if (ref.visible && uses) space.access().touch(*ref.node, random);
   if (!ref.visible && tells_misses) event(event::miss, "keymiss", key, in);
   return ref;
-}
-
-Version CommandContext::version(KeySpace& space) {
-  if (stamped_in_ != &space) {
-    stamped_in_ = &space;
-    version_ = space.clock().stamp(now);
-  }
-  return version_;
 }
 
 Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type) : Write(ctx, key, type, ctx.db) {}
@@ -136,7 +130,7 @@ void Write::remove_key() {
 const ApplyResult& Write::merge() {
   const Version told = effect_.floor;
   if (!key_.node && told <= space_.repaired(slot_)) effect_.floor = {};
-  const ApplyResult& result = space_.merge(slot_, hash_, effect_);
+  const ApplyResult& result = space_.merge(slot_, hash_, effect_, key_.found);
   effect_.floor = told;
   return result;
 }

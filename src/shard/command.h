@@ -84,6 +84,7 @@ struct KeyRef {
   std::uint64_t hash = 0;
   Node* node = nullptr;  // the record, also when dead or expired
   bool visible = false;  // live and not expired
+  KeySpace::Found found{};  // where it hangs
 
   bool exists() const { return visible; }
   TypeId type() const { return visible ? stored_type(*node) : TypeId::none; }
@@ -126,13 +127,23 @@ class CommandContext {
   std::string_view arg(std::size_t i) const { return args[i]; }
   std::size_t argc() const { return args.size(); }
 
-  KeyRef find(std::string_view key) { return find(key, db); }
+  KeyRef find(std::string_view key) {
+    if (!first_key_known) return find(key, db);
+    first_key_known = false;
+    return find(key, first_slot, first_hash, db);
+  }
   KeyRef find(std::string_view key, DbIndex in);
   // The lookup that the caller has prepared (slot and hash are known).
   KeyRef find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);
 
   // The command's version in this key space: one per command.
-  Version version(KeySpace& space);
+  Version version(KeySpace& space) {
+    if (stamped_in_ != &space) {
+      stamped_in_ = &space;
+      version_ = space.clock().stamp(now);
+    }
+    return version_;
+  }
   // Stamps anew: the commands of an EXEC stamp each for itself.
   void next_version() { stamped_in_ = nullptr; }
   bool wrote = false;
@@ -271,6 +282,10 @@ struct CommandSpec {
   std::string_view group{};  // COMMAND DOCS: "string", "hash", ...
   std::string_view since{};
   std::string_view summary{};
+  // Set by the table that joins the rows: its place there; and that it has one key, its first
+  // argument, and reads no other.
+  std::uint16_t index = 0;
+  bool plain = false;
 };
 
 void CommandContext::publish_to(Publisher& to, const CommandSpec& spec) {

@@ -41,6 +41,7 @@ const NodeTable* KeySpace::other_table(const SlotData& s, DbIndex db) {
 }
 
 NodeTable& KeySpace::table_for_write(Slot slot, DbIndex db) {
+  ++tables_changed_;
   SlotData& s = data(slot);
   if (db.value == 0) return s.records;
   if (!s.others) s.others = std::make_unique<Others>();
@@ -82,12 +83,28 @@ std::size_t KeySpace::keys_in(Slot slot, DbIndex db, UnixMs now) const {
 const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& effect,
                                    bool store) {
   NodeTable& table = table_for_write(slot, effect.db);
-  Node** at = table.find(effect.key, hash);
+  return merge_at(table, table.find(effect.key, hash), slot, hash, effect, store);
+}
+
+const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& effect,
+                                   const Found& found) {
+  if (found.changes_ != tables_changed_ || found.db_ != effect.db) return merge(slot, hash, effect);
+  return merge_at(table_for_write(slot, effect.db), found.at_, slot, hash, effect, true);
+}
+
+const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
+                                      const Effect& effect, bool store) {
   ApplyOptions how{.keep_tombstones = options_.keep_tombstones,
                    .digests = options_.keep_tombstones};
   if (data(slot).others) how.floor = slot_floor(slot, effect.db);
   const bool was_record = at != nullptr;
   Node* record = apply(at ? *at : nullptr, effect, how, slabs_, result_);
+  if (result_.in_place) {
+    clock_.see(record->version);
+    if (!access_.frequency()) access_.begin(*record);
+    if (store && options_.persist) write_rows(slot, effect, record, result_);
+    return result_;
+  }
   if (record) {
     if (at) {
       *at = record;

@@ -62,12 +62,27 @@ class KeySpace {
   std::size_t slot_count() const { return options_.slots; }
   const KeySpaceOptions& options() const { return options_; }
 
+  // Where a lookup ended: it is not made again for the merge that follows, when nothing was merged
+  // anywhere since.
+  class Found {
+   public:
+    Found() = default;
+    Node* node() const { return at_ ? *at_ : nullptr; }
+
+   private:
+    friend class KeySpace;
+    Found(Node** at, DbIndex db, std::uint64_t changes) : at_(at), changes_(changes), db_(db) {}
+    Node** at_ = nullptr;
+    std::uint64_t changes_ = 0;  // as tables_changed_; 0: none
+    DbIndex db_{};
+  };
+  Found locate(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash) const {
+    const NodeTable* table = table_of(slot, db);
+    return {table ? table->find(key, hash) : nullptr, db, tables_changed_};
+  }
   // The record, dead or alive, or nullptr. The pointer holds until the next merge into this slot.
   Node* find(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash) const {
-    const NodeTable* table = table_of(slot, db);
-    if (!table) return nullptr;
-    Node** at = table->find(key, hash);
-    return at ? *at : nullptr;
+    return locate(slot, db, key, hash).node();
   }
   // Three steps to a record that is not in the cache yet, each for the next: its slot, its group,
   // itself.
@@ -82,6 +97,8 @@ class KeySpace {
   // Merges an effect into its record. The result is valid until the next merge. `store` false: what
   // comes from the store itself.
   const ApplyResult& merge(Slot slot, std::uint64_t hash, const Effect& effect, bool store = true);
+  // Where its record was found just now.
+  const ApplyResult& merge(Slot slot, std::uint64_t hash, const Effect& effect, const Found& found);
   // Raises the floor of (slot, db): everything at or below it is dead. Returns the records dropped.
   std::size_t raise_floor(Slot slot, DbIndex db, Version floor, bool store = true);
   Version slot_floor(Slot slot, DbIndex db) const;
@@ -260,7 +277,10 @@ class KeySpace {
   void purge(Slot slot, Version upto);
   void grow_leaves(Slot slot);
   static const NodeTable* other_table(const SlotData& s, DbIndex db);
+  // Whoever changes a table, if only where a record hangs, gets it here.
   NodeTable& table_for_write(Slot slot, DbIndex db);
+  const ApplyResult& merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
+                              const Effect& effect, bool store);
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);
   void count(DbIndex db, const ApplyResult& r, bool was_record, bool is_record);
   std::uint64_t expiring() const;  // live keys with an expiry, in all databases
@@ -280,6 +300,7 @@ class KeySpace {
   AccessClock access_;
   StoreBatch rows_;
   ApplyResult result_;
+  std::uint64_t tables_changed_ = 1;
   std::uint64_t stubs_made_ = 0;
   UnixMs expired_upto_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped

@@ -10,6 +10,20 @@ namespace gyre {
 namespace {
 
 TEST_SUITE("base/bytes") {
+  TEST_CASE("equal_bytes tells every difference, at every size") {
+    for (std::size_t size = 0; size < 80; ++size) {
+      std::string a;
+      for (std::size_t i = 0; i < size; ++i) a.push_back(static_cast<char>(i));
+      CHECK(equal_bytes(a, std::string(a)));
+      CHECK(!equal_bytes(a, a + "x"));
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string b = a;
+        b[at] = static_cast<char>(b[at] ^ 0x80);
+        CHECK(!equal_bytes(a, b));
+      }
+    }
+  }
+
   TEST_CASE("what is written is read back") {
     std::string out;
     put_u8(out, 0xAB);

@@ -1,7 +1,6 @@
 #include "base/hash.h"
 
 #include <array>
-#include <cstring>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -30,28 +29,6 @@ constexpr CrcTables crc_tables = make_crc_tables();
 
 std::uint64_t seed_of_tables = random_seed();
 
-// found: not zero when one of them is `looked_for`.
-inline unsigned crc_of(std::string_view bytes, unsigned char looked_for, std::uint64_t& found) {
-  constexpr std::uint64_t each = 0x0101010101010101u, high = 0x80 * each;
-  const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
-  std::size_t left = bytes.size();
-  unsigned crc = 0;
-  for (; left >= 8; left -= 8, at += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, at, sizeof word);
-    word ^= each * looked_for;
-    found |= (word - each) & ~word & high;  // a byte that is zero now
-    crc = crc_tables[7][at[0] ^ (crc >> 8)] ^ crc_tables[6][at[1] ^ (crc & 0xffu)] ^
-          crc_tables[5][at[2]] ^ crc_tables[4][at[3]] ^ crc_tables[3][at[4]] ^
-          crc_tables[2][at[5]] ^ crc_tables[1][at[6]] ^ crc_tables[0][at[7]];
-  }
-  for (; left > 0; --left, ++at) {
-    found |= static_cast<std::uint64_t>(*at == looked_for);
-    crc = ((crc << 8) ^ crc_tables[0][((crc >> 8) ^ *at) & 0xffu]) & 0xffffu;
-  }
-  return crc;
-}
-
 }  // namespace
 
 std::uint64_t hash64(std::string_view bytes, std::uint64_t seed) {
@@ -68,15 +45,19 @@ std::uint64_t key_hash(std::string_view key) {
   return XXH3_64bits_withSeed(key.data(), key.size(), seed_of_tables);
 }
 
-std::int32_t crc16_without(std::string_view bytes, char stop) {
-  std::uint64_t found = 0;
-  const unsigned crc = crc_of(bytes, static_cast<unsigned char>(stop), found);
-  return found ? -1 : static_cast<std::int32_t>(crc);
-}
-
 std::uint16_t crc16(std::string_view bytes) {
-  std::uint64_t found = 0;
-  return static_cast<std::uint16_t>(crc_of(bytes, 0, found));
+  const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
+  std::size_t left = bytes.size();
+  unsigned crc = 0;
+  for (; left >= 8; left -= 8, at += 8) {
+    crc = crc_tables[7][at[0] ^ (crc >> 8)] ^ crc_tables[6][at[1] ^ (crc & 0xffu)] ^
+          crc_tables[5][at[2]] ^ crc_tables[4][at[3]] ^ crc_tables[3][at[4]] ^
+          crc_tables[2][at[5]] ^ crc_tables[1][at[6]] ^ crc_tables[0][at[7]];
+  }
+  for (; left > 0; --left, ++at) {
+    crc = ((crc << 8) ^ crc_tables[0][((crc >> 8) ^ *at) & 0xffu]) & 0xffffu;
+  }
+  return static_cast<std::uint16_t>(crc);
 }
 
 }  // namespace gyre

@@ -20,7 +20,5 @@ std::uint64_t key_hash(std::string_view key);
 
 // CRC16 (XMODEM: polynomial 0x1021, initial value 0), as Redis Cluster's key slots use it.
 std::uint16_t crc16(std::string_view bytes);
-// The same of bytes among which `stop` does not occur; negative when it does.
-std::int32_t crc16_without(std::string_view bytes, char stop);
 
 }  // namespace gyre

@@ -23,10 +23,7 @@ std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type)
   return std::nullopt;
 }
 
-std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
-  if (!key.exists()) return {};
-  const Cell cell = key.cell();
-  if (!cell.has_sums) return cell.stored;
+std::string_view summed_bytes(const Cell& cell, std::string& scratch) {
   scratch = cell_text(cell);
   return scratch;
 }

@@ -24,8 +24,13 @@ inline bool arg_is(CommandContext& ctx, std::size_t i, std::string_view word) {
 // Looks a key up and checks its type; answers WRONGTYPE and nothing when it is another.
 std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type);
 
+std::string_view summed_bytes(const Cell& cell, std::string& scratch);
 // The bytes of a string, none when the key is absent; `scratch` holds a counter's text.
-std::string_view bytes_of(const KeyRef& key, std::string& scratch);
+inline std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
+  if (!key.exists()) return {};
+  const Cell cell = key.cell();
+  return cell.has_sums ? summed_bytes(cell, scratch) : cell.stored;
+}
 
 // EX/PX/EXAT/PXAT and the EXPIRE family: a time from now or absolute, seconds or milliseconds, as
 // absolute ms. Answers Redis' error ("invalid expire time in 'set' command") for what overflows or,

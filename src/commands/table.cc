@@ -31,7 +31,7 @@ std::uint64_t load(const char* at) {
 
 // Names become numbers that are equal for equal names of one size, whatever their case: their bytes
 // without gaps, read twice where that is easier.
-std::uint64_t short_word(std::string_view name) {
+[[gnu::always_inline]] inline std::uint64_t short_word(std::string_view name) {
   const char* const at = name.data();
   const std::size_t size = name.size();
   if (size >= 4) return upper(load<std::uint32_t>(at) | load<std::uint32_t>(at + size - 4) << 32);
@@ -74,15 +74,16 @@ class Table {
     for (CommandSpec& spec : specs_) add(spec);
   }
 
-  const CommandSpec* find(std::string_view name) const {
-    if (name.empty() || name.size() > name_max) return nullptr;
-    if (name.size() <= 8) {  // nearly all
-      const std::uint64_t word = short_word(name);
-      for (std::size_t i = bucket(name.size() + word);; i = (i + 1) % buckets_total) {
-        const Bucket& b = buckets_[i];
-        if (!b.spec || (b.name.words[0] == word && b.name.size == name.size())) return b.spec;
-      }
+  [[gnu::always_inline]] const CommandSpec* find(std::string_view name) const {
+    if (name.size() > 8 || name.empty()) return find_long(name);
+    const std::uint64_t word = short_word(name);
+    for (std::size_t i = bucket(name.size() + word);; i = (i + 1) % buckets_total) {
+      const Bucket& b = buckets_[i];
+      if (!b.spec || (b.name.words[0] == word && b.name.size == name.size())) return b.spec;
     }
+  }
+  [[gnu::noinline]] const CommandSpec* find_long(std::string_view name) const {
+    if (name.empty() || name.size() > name_max) return nullptr;
     const NameWords words(name);
     for (std::size_t i = bucket(words);; i = (i + 1) % buckets_total) {
       if (!buckets_[i].spec || buckets_[i].name == words) return buckets_[i].spec;
@@ -126,9 +127,21 @@ class Table {
   std::vector<const CommandSpec*> rows_;
 };
 
-const Table& table() {
+[[gnu::always_inline]] inline const Table& table() {
   static const Table joined;
   return joined;
+}
+
+// A container: its subcommand's row, when there is one.
+[[gnu::noinline]] const CommandSpec* find_subcommand(const CommandSpec* spec, Args args) {
+  if (args[0].size() + 1 + args[1].size() > name_max) return spec;
+  char buffer[name_max];
+  char* to = std::copy(args[0].begin(), args[0].end(), buffer);
+  *to++ = '|';
+  to = std::copy(args[1].begin(), args[1].end(), to);
+  const CommandSpec* sub =
+      table().find({buffer, static_cast<std::size_t>(to - static_cast<char*>(buffer))});
+  return sub ? sub : spec;
 }
 
 }  // namespace
@@ -138,17 +151,8 @@ const CommandSpec* find_command(std::string_view name) {
 }
 
 const CommandSpec* find_command(Args args) {
-  const CommandSpec* spec = args.empty() ? nullptr : find_command(args[0]);
-  if (!spec || spec->run || args.size() < 2) return spec;
-  // A container: its subcommand's row, when there is one.
-  if (args[0].size() + 1 + args[1].size() > name_max) return spec;
-  char buffer[name_max];
-  char* to = std::copy(args[0].begin(), args[0].end(), buffer);
-  *to++ = '|';
-  to = std::copy(args[1].begin(), args[1].end(), to);
-  const CommandSpec* sub =
-      table().find({buffer, static_cast<std::size_t>(to - static_cast<char*>(buffer))});
-  return sub ? sub : spec;
+  const CommandSpec* spec = args.empty() ? nullptr : table().find(args[0]);
+  return !spec || spec->run || args.size() < 2 ? spec : find_subcommand(spec, args);
 }
 
 const CommandSpec* lookup_command(Args args) {

@@ -60,6 +60,7 @@ class Node {
 
   // True when a node of these sizes takes the same block, so that it can be overwritten in place.
   bool fits(std::size_t value_size, std::uint8_t flags) const {
+    if (value_size == this->value_size()) return ((flags ^ flags_) & has_expiry) == 0;
     const std::size_t key = key_size();
     return ((flags ^ flags_) & has_expiry) == 0 && needs_long(key, value_size) == has(long_sizes) &&
            Slabs::rounded(bytes_for(key, value_size, flags_)) == Slabs::rounded(bytes());

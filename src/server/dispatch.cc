@@ -191,7 +191,7 @@ void Worker::dispatch(Connection& c, const Call& call) {
 }
 
 // A command ends where the next one begins: one reading of the processor's clock for each.
-void Worker::measure(Connection& c, const CommandSpec& spec, Args args) {
+inline void Worker::measure(Connection& c, const CommandSpec& spec, Args args) {
   const std::uint64_t took = ticks_now() - measured_;
   measured_ += took;
   CommandStats& stats = command_stats_[command_index(spec)];
@@ -248,7 +248,7 @@ bool Worker::answers_here(Connection& c, const CommandSpec& spec, Args args, Rep
   return false;
 }
 
-void Worker::route(Connection& c, const Call& call, Reply& reply) {
+inline void Worker::route(Connection& c, const Call& call, Reply& reply) {
   const CommandSpec& spec = *call.spec;
   // A plain command: its only key is known, and of this thread.
   if (call.keyed && spec.plain && space_->owns(call.slot) &&

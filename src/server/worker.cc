@@ -258,22 +258,17 @@ void Worker::arena_used(const char* end) {
 
 void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_count) {
   const Args args(turn_args_.data() + first_arg, arg_count);
-  TurnOp op{.connection = &c,
-            .first = static_cast<std::uint32_t>(first_arg),
-            .count = static_cast<std::uint32_t>(arg_count),
-            .spec = find_command(args),
-            .hash = 0,
-            .slot = {},
-            .keyed = false,
-            .here = false,
-            .table = nullptr};
+  TurnOp& op = turn_ops_.emplace_back();
+  op.connection = &c;
+  op.first = static_cast<std::uint32_t>(first_arg);
+  op.count = static_cast<std::uint32_t>(arg_count);
+  op.spec = find_command(args);
   if (op.spec && op.spec->keys.first == 1 && arg_count > 1 && op.spec->run) {
     op.keyed = true;
     op.slot = key_slot(args[1]);
     op.hash = key_hash(args[1]);
     op.here = loaded_ && space_->owns(op.slot);
   }
-  turn_ops_.push_back(op);
   ++c.in_turn;
   if (turn_ops_.size() >= ops_per_turn) run_commands_now();
 }

@@ -175,14 +175,15 @@ class Worker final : public EngineHost {
 
  private:
   struct TurnOp {
-    Connection* connection;
-    std::uint32_t first, count;  // of turn_args_
-    const CommandSpec* spec;
-    std::uint64_t hash;
-    Slot slot;
-    bool keyed;
-    bool here;                // the key's slot is this thread's
-    const NodeTable* table;  // of the key, when it lies in database 0 and the fetching came so far
+    Connection* connection = nullptr;
+    std::uint32_t first = 0, count = 0;  // of turn_args_
+    const CommandSpec* spec = nullptr;
+    // Of the key, when it lies in database 0 and the fetching came so far.
+    const NodeTable* table = nullptr;
+    std::uint64_t hash = 0;
+    Slot slot{};
+    bool keyed = false;
+    bool here = false;  // the key's slot is this thread's
   };
   struct Link {
     std::unique_ptr<PeerLink> link;

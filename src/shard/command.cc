@@ -16,6 +16,7 @@ KeyRef CommandContext::find(std::string_view key, DbIndex in) {
 KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
   KeyRef ref{.key = key, .slot = slot, .hash = hash};
   KeySpace& space = spaces.of(slot);
+  ref.space = &space;
   ref.found = space.locate(slot, in, key, hash);
   ref.node = ref.found.node();
   if (ref.node && record_live(*ref.node)) {
@@ -37,7 +38,7 @@ KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash,
 Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type) : Write(ctx, key, type, ctx.db) {}
 
 Write::Write(CommandContext& ctx, const KeyRef& key, TypeId type, DbIndex db)
-    : ctx_(ctx), space_(ctx.spaces.of(key.slot)), slot_(key.slot), hash_(key.hash), key_(key) {
+    : ctx_(ctx), space_(*key.space), slot_(key.slot), hash_(key.hash), key_(key) {
   effect_.changes = space_.lend_changes();
   effect_.db = db;
   effect_.key = key.key;
@@ -128,29 +129,16 @@ void Write::remove_key() {
 // Here all up to T is known, and gone where there is no record. Others may have to learn it; a
 // floor that stood on this replica alone would be a difference to be repaired.
 const ApplyResult& Write::merge() {
+  ctx_.wrote = true;
   const Version told = effect_.floor;
   if (!key_.node && told <= space_.repaired(slot_)) effect_.floor = {};
   const ApplyResult& result = space_.merge(slot_, hash_, effect_, key_.found);
   effect_.floor = told;
+  if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
   return result;
 }
 
-void Write::commit() {
-  if (ctx_.options.notify) [[unlikely]]
-    return commit_telling(0, {});
-  ctx_.wrote = true;
-  const ApplyResult& result = merge();
-  if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
-}
-
-void Write::commit(std::uint32_t of, std::string_view name) {
-  if (ctx_.options.notify) [[unlikely]]
-    return commit_telling(of, name);
-  commit();
-}
-
 void Write::commit_telling(std::uint32_t of, std::string_view name) {
-  ctx_.wrote = true;
   const DbIndex db = effect_.db;
   const bool was = key_.visible;
   if (key_.node && !was) {
@@ -159,9 +147,7 @@ void Write::commit_telling(std::uint32_t of, std::string_view name) {
     if (record_live(n) && n.has(Node::has_expiry) && !space_.expiry_told(n.expiry().at_ms))
       ctx_.event(event::expired, "expired", key_.key, db);
   }
-  const ApplyResult& result = merge();
-  if (ctx_.sink) ctx_.sink->made(slot_, hash_, effect_, result);
-  const bool is = result.live_after;
+  const bool is = merge().live_after;
   if (!was && is) ctx_.event(event::created, "new", key_.key, db);
   if (of != 0) ctx_.event(of, name, key_.key, db);
   if (of != 0 && was && !is && name != "del") ctx_.event(event::generic, "del", key_.key, db);

@@ -84,6 +84,7 @@ struct KeyRef {
   std::uint64_t hash = 0;
   Node* node = nullptr;  // the record, also when dead or expired
   bool visible = false;  // live and not expired
+  KeySpace* space = nullptr;
   KeySpace::Found found{};  // where it hangs
 
   bool exists() const { return visible; }
@@ -214,10 +215,14 @@ class Write {
   void remove_key();
 
   bool empty() const { return effect_.changes.empty() && !header_; }
-  void commit();
+  void commit() { commit(0, {}); }
   // The same, and tells what happened: `of` and `name` as for CommandContext::event(). When nothing
   // is left of the key, that it is deleted is told, too.
-  void commit(std::uint32_t of, std::string_view name);
+  void commit(std::uint32_t of, std::string_view name) {
+    if (ctx_.options.notify) [[unlikely]]
+      return commit_telling(of, name);
+    merge();
+  }
   // For a payload that is not a counter's text (a sorted set's score).
   Effect& effect() { return effect_; }
 

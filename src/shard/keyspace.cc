@@ -40,10 +40,8 @@ const NodeTable* KeySpace::other_table(const SlotData& s, DbIndex db) {
   return nullptr;
 }
 
-NodeTable& KeySpace::table_for_write(Slot slot, DbIndex db) {
-  ++tables_changed_;
+NodeTable& KeySpace::other_table_for_write(Slot slot, DbIndex db) {
   SlotData& s = data(slot);
-  if (db.value == 0) return s.records;
   if (!s.others) s.others = std::make_unique<Others>();
   for (auto& [index, table] : s.others->tables) {
     if (index == db) return table;
@@ -92,7 +90,7 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
   return merge_at(table_for_write(slot, effect.db), found.at_, slot, hash, effect, true);
 }
 
-const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
+inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
                                       const Effect& effect, bool store) {
   ApplyOptions how{.keep_tombstones = options_.keep_tombstones,
                    .digests = options_.keep_tombstones};

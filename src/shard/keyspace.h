@@ -278,7 +278,11 @@ class KeySpace {
   void grow_leaves(Slot slot);
   static const NodeTable* other_table(const SlotData& s, DbIndex db);
   // Whoever changes a table, if only where a record hangs, gets it here.
-  NodeTable& table_for_write(Slot slot, DbIndex db);
+  NodeTable& table_for_write(Slot slot, DbIndex db) {
+    ++tables_changed_;
+    return db.value == 0 ? data(slot).records : other_table_for_write(slot, db);
+  }
+  NodeTable& other_table_for_write(Slot slot, DbIndex db);
   const ApplyResult& merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
                               const Effect& effect, bool store);
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);

@@ -1,7 +1,5 @@
 #include "base/hash.h"
 
-#include <string>
-
 #include <doctest/doctest.h>
 
 namespace gyre {
@@ -13,24 +11,6 @@ TEST_SUITE("base/hash") {
     CHECK(crc16("") == 0);
     CHECK((crc16("foo") & 16383) == 12182);  // CLUSTER KEYSLOT foo
     CHECK((crc16("somekey") & 16383) == 11058);
-  }
-
-  TEST_CASE("crc16_without is the same, unless the byte is there, wherever it stands") {
-    for (std::size_t size = 0; size < 40; ++size) {
-      std::string bytes;
-      for (std::size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(i * 37 + size));
-      std::erase(bytes, '{');
-      CHECK(crc16_without(bytes, '{') == crc16(bytes));
-      for (std::size_t at = 0; at < bytes.size(); ++at) {
-        std::string with = bytes;
-        with[at] = '{';
-        CHECK(crc16_without(with, '{') == -1);
-        with[at] = '|';  // a neighbour of the byte is not it
-        CHECK(crc16_without(with, '{') == crc16(with));
-        with[at] = 'z';
-        CHECK(crc16_without(with, '{') == crc16(with));
-      }
-    }
   }
 
   TEST_CASE("hash64 depends on bytes and seed, and on nothing else") {

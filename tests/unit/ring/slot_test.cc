@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/hash.h"
+
 namespace gyre {
 
 TEST_CASE("a key's slot is what Redis Cluster says") {
@@ -19,6 +21,18 @@ TEST_CASE("keys with one tag share a slot") {
   CHECK(key_slot("{user1000}.following") == key_slot("user1000"));
   CHECK(key_slot("foo{{bar}}zap") == key_slot("{bar"));
   CHECK(key_slot("foo{bar}{zap}") == key_slot("bar"));
+}
+
+TEST_CASE("a tag is found wherever it stands, in keys of every size") {
+  for (std::size_t before = 0; before < 40; ++before) {
+    for (std::size_t behind = 0; behind < 40; ++behind) {
+      const std::string key = std::string(before, 'a') + "{t}" + std::string(behind, '|');
+      CHECK(key_slot(key) == key_slot("t"));
+      std::string none = key;
+      none[before] = 'z';
+      CHECK(key_slot(none).value == (crc16(none) & 16383));
+    }
+  }
 }
 
 TEST_CASE("an empty or open tag is none: the whole key counts") {

@@ -130,4 +130,5 @@ def eviction_ring():
         ring.wait_settled(60)
         v = as_map(clients[0]("GYRE", "VERIFY"))
         eq((v["bad"], v["slots_differing"]), (0, 0))
-        eq(len({r("DBSIZE") for r in clients}), 1)
+        # A node that is a little over its limit goes on evicting between one answer and the next.
+        wait_until("all nodes count the same keys", lambda: len({r("DBSIZE") for r in clients}) == 1, 60)

@@ -151,10 +151,17 @@ std::optional<End> end_arg(CommandContext& ctx, std::size_t i) {
   return std::nullopt;
 }
 
-void move_value(CommandContext& ctx, End from, End to) {
-  const auto source = typed_key(ctx, 1, TypeId::list);
+// wait_ms: how long to wait for the source; nothing: not at all.
+void move_value(CommandContext& ctx, End from, End to,
+                std::optional<std::int64_t> wait_ms = std::nullopt) {
+  const auto source = waited_key(ctx, 1, TypeId::list);
   if (!source) return;
-  if (!source->exists()) return ctx.reply.null();
+  if (!source->exists()) {
+    if (!wait_ms || !ctx.waiting) return ctx.reply.null();
+    ctx.waiting->first_key_only = true;
+    return ctx.wait(*wait_ms);
+  }
+  if (ctx.only_looks()) return;  // the destination may be of another thread
   if (!typed_key(ctx, 2, TypeId::list)) return;
   ListWalk walk = at_end(*list_of(*source), from);
   const std::string value(walk.payload());
@@ -192,19 +199,34 @@ void lmove(CommandContext& ctx) {
 void rpoplpush(CommandContext& ctx) {
   move_value(ctx, End::right, End::left);
 }
+void blmove(CommandContext& ctx) {
+  const auto from = end_arg(ctx, 3);
+  if (!from) return;
+  const auto to = end_arg(ctx, 4);
+  if (!to) return;
+  if (const auto ms = timeout_arg(ctx, 5)) move_value(ctx, *from, *to, ms);
+}
+void brpoplpush(CommandContext& ctx) {
+  if (const auto ms = timeout_arg(ctx, 3)) move_value(ctx, End::right, End::left, ms);
+}
 
+// numkeys: the position of their number, right before them.
+template <std::size_t numkeys>
 void find_lmpop_keys(Args args, std::vector<std::size_t>& positions) {
-  const auto n = args.size() > 1 ? parse_int(args[1]) : std::nullopt;
+  constexpr std::size_t first = numkeys + 1;
+  const auto n = args.size() > numkeys ? parse_int(args[numkeys]) : std::nullopt;
   if (!n || *n <= 0) return;
-  for (std::size_t i = 2; i < args.size() && i - 2 < static_cast<std::uint64_t>(*n); ++i)
+  for (std::size_t i = first; i < args.size() && i - first < static_cast<std::uint64_t>(*n); ++i)
     positions.push_back(i);
 }
 
-void lmpop(CommandContext& ctx) {
-  const auto keys = ranged_arg(ctx, 1, 1, "numkeys should be greater than 0");
+// BLMPOP has its time-out before the number of keys.
+void pop_from_first(CommandContext& ctx, std::size_t numkeys, bool waits) {
+  const auto keys = ranged_arg(ctx, numkeys, 1, "numkeys should be greater than 0");
   if (!keys) return;
-  if (static_cast<std::uint64_t>(*keys) >= ctx.argc() - 2) return ctx.reply.error(Errc::syntax);
-  const std::size_t words = static_cast<std::size_t>(*keys) + 2;
+  const std::size_t first = numkeys + 1;
+  if (static_cast<std::uint64_t>(*keys) >= ctx.argc() - first) return ctx.reply.error(Errc::syntax);
+  const std::size_t words = static_cast<std::size_t>(*keys) + first;
   const auto end = end_arg(ctx, words);
   if (!end) return;
   std::int64_t count = 1;
@@ -216,17 +238,48 @@ void lmpop(CommandContext& ctx) {
     if (ctx.argc() > words + 3) return ctx.reply.error(Errc::syntax);
     count = *n;
   }
-  for (std::size_t i = 2; i < words; ++i) {
-    const auto key = typed_key(ctx, i, TypeId::list);
+  const auto ms = waits ? timeout_arg(ctx, 1) : std::int64_t{0};
+  if (!ms) return;
+  for (std::size_t i = first; i < words; ++i) {
+    const auto key = waited_key(ctx, i, TypeId::list);
     if (!key) return;
     if (!key->exists()) continue;
+    if (ctx.only_looks()) return;
     count = std::min(count, length_of(*key));
     ctx.reply.array(2);
     ctx.reply.bulk(key->key);
     ctx.reply.array(static_cast<std::size_t>(count));
     return pop_values(ctx, *key, *end, count);
   }
-  ctx.reply.null_array();
+  ctx.wait(*ms);
+}
+void lmpop(CommandContext& ctx) {
+  pop_from_first(ctx, 1, false);
+}
+void blmpop(CommandContext& ctx) {
+  pop_from_first(ctx, 2, true);
+}
+
+void blocking_pop(CommandContext& ctx, End end) {
+  const std::size_t last = ctx.argc() - 1;
+  const auto ms = timeout_arg(ctx, last);
+  if (!ms) return;
+  for (std::size_t i = 1; i < last; ++i) {
+    const auto key = waited_key(ctx, i, TypeId::list);
+    if (!key) return;
+    if (!key->exists()) continue;
+    if (ctx.only_looks()) return;
+    ctx.reply.array(2);
+    ctx.reply.bulk(key->key);
+    return pop_values(ctx, *key, end, 1);
+  }
+  ctx.wait(*ms);
+}
+void blpop(CommandContext& ctx) {
+  blocking_pop(ctx, End::left);
+}
+void brpop(CommandContext& ctx) {
+  blocking_pop(ctx, End::right);
 }
 
 // ---- reading
@@ -443,6 +496,8 @@ constexpr std::uint32_t push_flags = write | denyoom | fast | once;
 constexpr std::uint32_t pushx_flags = push_flags | based | conditional;
 constexpr std::uint32_t pop_flags = write | fast | once | based;
 constexpr std::uint32_t move_flags = write | denyoom | once | based | atomic;
+constexpr std::uint32_t blocking_pop_flags = write | noscript | blocking | once | based;
+constexpr KeyRange all_but_timeout{1, -2, 1};
 
 // clang-format off
 constexpr auto rows = std::to_array<CommandSpec>({
@@ -452,9 +507,14 @@ constexpr auto rows = std::to_array<CommandSpec>({
     {.name = "RPUSHX", .arity = -3, .flags = pushx_flags, .keys = first_key, .run = rpushx, .since = "2.2.0", .summary = "Adds values at the tail of a list that exists"},
     {.name = "LPOP", .arity = -2, .flags = pop_flags, .keys = first_key, .run = lpop, .since = "1.0.0", .summary = "Removes and returns values from the head of a list"},
     {.name = "RPOP", .arity = -2, .flags = pop_flags, .keys = first_key, .run = rpop, .since = "1.0.0", .summary = "Removes and returns values from the tail of a list"},
-    {.name = "LMPOP", .arity = -4, .flags = write | movablekeys | once | based | atomic, .run = lmpop, .find_keys = find_lmpop_keys, .since = "7.0.0", .summary = "Removes and returns values from the first list that has any"},
+    {.name = "LMPOP", .arity = -4, .flags = write | movablekeys | once | based | atomic, .run = lmpop, .find_keys = find_lmpop_keys<1>, .since = "7.0.0", .summary = "Removes and returns values from the first list that has any"},
     {.name = "LMOVE", .arity = 5, .flags = move_flags, .keys = two_keys, .run = lmove, .since = "6.2.0", .summary = "Moves a value from an end of a list to an end of another"},
     {.name = "RPOPLPUSH", .arity = 3, .flags = move_flags, .keys = two_keys, .run = rpoplpush, .since = "1.2.0", .summary = "Moves a list's last value to the head of another"},
+    {.name = "BLPOP", .arity = -3, .flags = blocking_pop_flags, .keys = all_but_timeout, .run = blpop, .since = "2.0.0", .summary = "Removes and returns the first value of a list, or waits for one"},
+    {.name = "BRPOP", .arity = -3, .flags = blocking_pop_flags, .keys = all_but_timeout, .run = brpop, .since = "2.0.0", .summary = "Removes and returns the last value of a list, or waits for one"},
+    {.name = "BLMPOP", .arity = -5, .flags = write | blocking | movablekeys | once | based, .run = blmpop, .find_keys = find_lmpop_keys<2>, .since = "7.0.0", .summary = "Removes and returns values from the first list that has any, or waits for some"},
+    {.name = "BLMOVE", .arity = 6, .flags = move_flags | noscript | blocking, .keys = two_keys, .run = blmove, .since = "6.2.0", .summary = "Moves a value from an end of a list to an end of another, or waits for one"},
+    {.name = "BRPOPLPUSH", .arity = 4, .flags = move_flags | noscript | blocking, .keys = two_keys, .run = brpoplpush, .since = "2.2.0", .summary = "Moves a list's last value to the head of another, or waits for one"},
     {.name = "LLEN", .arity = 2, .flags = read | fast, .keys = first_key, .run = llen, .since = "1.0.0", .summary = "Returns the length of a list"},
     {.name = "LINDEX", .arity = 3, .flags = read, .keys = first_key, .run = lindex, .since = "1.0.0", .summary = "Returns the value at an index of a list"},
     {.name = "LRANGE", .arity = 4, .flags = read, .keys = first_key, .run = lrange, .since = "1.0.0", .summary = "Returns a range of a list"},

@@ -3,8 +3,10 @@
 
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/numbers.h"
 #include "shard/command.h"
@@ -23,6 +25,21 @@ inline bool arg_is(CommandContext& ctx, std::size_t i, std::string_view word) {
 
 // Looks a key up and checks its type; answers WRONGTYPE and nothing when it is another.
 std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type);
+
+// The same for a command that waits for its keys: one that has waited passes by what is of another
+// type, as if it were absent.
+std::optional<KeyRef> waited_key(CommandContext& ctx, std::size_t i, TypeId type);
+
+// The time-out of a blocking command, in seconds with fractions; answers Redis' errors. In ms, 0:
+// none.
+std::optional<std::int64_t> timeout_arg(CommandContext& ctx, std::size_t i);
+
+// Whether a command of a row that may block (flag::blocking) asks for it: XREAD only with BLOCK.
+bool asks_to_wait(const CommandSpec& spec, Args args);
+// The same command with some of its keys, given by their positions, for a command that can be taken
+// apart and asked one after the other; empty when it cannot be (BLMOVE).
+std::vector<std::string> command_of_keys(const CommandSpec& spec, Args args,
+                                         std::span<const std::size_t> keys);
 
 std::string_view summed_bytes(const Cell& cell, std::string& scratch);
 // The bytes of a string, none when the key is absent; `scratch` holds a counter's text.

@@ -110,6 +110,8 @@ constexpr auto rows = std::to_array<CommandSpec>({
     row("CLIENT|HELP", 2, up, connection, "5.0.0", "Lists the subcommands"),
     // The server
     with_run(row("TIME", 1, up | fast, server, "2.6.0", "Returns the server's time"), time_now),
+    row("WAIT", 3, noscript, {"generic", "@connection"}, "3.0.0",
+        "Waits until replicas have this connection's last write"),
     row("CONFIG", -2, 0, server, "2.0.0", "Commands about the configuration"),
     row("CONFIG|GET", -3, admin | noscript | up, server, "2.0.0", "Returns options by pattern"),
     row("CONFIG|SET", -4, admin | noscript | up, server, "2.0.0", "Changes options"),

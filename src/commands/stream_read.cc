@@ -4,7 +4,8 @@
 // element of its own until it is acknowledged (types/stream_parts.h). So what a read of the group
 // sends to the replicas is a few bytes for each entry, never the entries.
 //
-// Neither blocks yet: with BLOCK they answer what is there, and an error where they would wait.
+// With BLOCK and nothing to answer they wait (CommandContext::wait). A group's reader also waits
+// for its group: when that goes, or the stream, it hears so.
 
 #include <array>
 #include <vector>
@@ -16,6 +17,9 @@ namespace gyre {
 namespace {
 
 using namespace streams;
+
+// As many at most for a client that has waited and did not say how many: its id may lie far back.
+constexpr std::uint64_t count_after_wait = 1000;
 
 struct ReadOptions {
   bool of_group = false;
@@ -127,12 +131,25 @@ std::optional<From> from_arg(CommandContext& ctx, const ReadOptions& o, std::siz
   return From{*id, o.of_group && *id == StreamId::highest()};
 }
 
+// What a reader of a group that has waited cannot wait for any more.
+bool still_there(CommandContext& ctx, const ReadOptions& o, const StreamCollection* s) {
+  if (!s) {
+    ctx.reply.error(Error(Errc::unblocked, "the stream key no longer exists"));
+    return false;
+  }
+  if (s->group(o.group)) return true;
+  ctx.reply.error(
+      Error(Errc::no_group, "the consumer group this client was blocked on no longer exists"));
+  return false;
+}
+
 // Checks keys, groups and ids before anything is answered.
 bool resolve(CommandContext& ctx, const ReadOptions& o, std::vector<From>& from) {
   for (std::size_t i = 0; i < o.keys; ++i) {
-    const auto key = typed_key(ctx, o.keys_at + i, TypeId::stream);
+    const auto key = waited_key(ctx, o.keys_at + i, TypeId::stream);
     if (!key) return false;
     const StreamCollection* s = key->exists() ? of(*key) : nullptr;
+    if (o.of_group && ctx.woken() && !still_there(ctx, o, s)) return false;
     if (o.of_group && (!s || !s->group(o.group))) {
       ctx.reply.error(Error(Errc::no_group, "No such key '" + std::string(key->key) +
                                                 "' or consumer group '" + std::string(o.group) +
@@ -217,20 +234,36 @@ void read_one(CommandContext& ctx, const ReadOptions& o, const KeyRef& key, cons
   write.commit();
 }
 
+// `$` means the last entry of now, whenever the command runs again.
+void wait(CommandContext& ctx, const ReadOptions& o, const std::vector<From>& from) {
+  if (ctx.waiting && !o.of_group) {
+    std::vector<std::string> args(ctx.args.begin(), ctx.args.end());
+    bool other = false;
+    for (std::size_t i = 0; i < o.keys; ++i) {
+      std::string& id = args[o.keys_at + o.keys + i];
+      if (id != "$") continue;
+      id = from[i].above.text();
+      other = true;
+    }
+    if (other) ctx.waiting->args = std::move(args);
+  }
+  ctx.wait(*o.block_ms);
+}
+
 void read(CommandContext& ctx, bool of_group) {
   ReadOptions o;
   o.of_group = of_group;
   std::vector<From> from;
   if (!parse_read(ctx, o) || !resolve(ctx, o, from)) return;
+  if (ctx.woken() && o.count == 0) o.count = count_after_wait;
   std::vector<std::size_t> readable;
   for (std::size_t i = 0; i < o.keys; ++i) {
     const KeyRef key = ctx.find(ctx.arg(o.keys_at + i));
-    if (key.exists() && something_to_read(o, *of(key), from[i])) readable.push_back(i);
+    if (key.type() == TypeId::stream && something_to_read(o, *of(key), from[i]))
+      readable.push_back(i);
   }
-  if (readable.empty()) {
-    if (o.block_ms) return ctx.reply.error("waiting for entries (BLOCK) is not supported yet");
-    return ctx.reply.null_array();
-  }
+  if (readable.empty()) return o.block_ms ? wait(ctx, o, from) : ctx.reply.null_array();
+  if (ctx.only_looks()) return;
   ctx.reply.protocol() == 2 ? ctx.reply.array(readable.size()) : ctx.reply.map(readable.size());
   // Looked up again: a read of one group may have moved the records of its slot.
   for (const std::size_t i : readable) read_one(ctx, o, ctx.find(ctx.arg(o.keys_at + i)), from[i]);

@@ -117,8 +117,8 @@ class Table {
     }
     buckets_[i] = {words, &spec};
     spec.index = static_cast<std::uint16_t>(rows_.size());
-    spec.plain = spec.run && spec.keys.first == 1 && spec.keys.last == 1 && !spec.find_keys &&
-                 !spec.wanders;
+    spec.plain =
+        spec.run && spec.keys.first == 1 && spec.keys.last == 1 && !spec.find_keys && !spec.wanders;
     rows_.push_back(&spec);
   }
 

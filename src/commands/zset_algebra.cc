@@ -238,6 +238,9 @@ void stored_and_numbered_keys(Args args, std::vector<std::size_t>& positions) {
   positions.push_back(1);
   add_numbered(args, 2, positions);
 }
+void timed_and_numbered_keys(Args args, std::vector<std::size_t>& positions) {
+  add_numbered(args, 2, positions);
+}
 
 void zunion(CommandContext& ctx) {
   algebra(ctx, Operation::set_union, Output::reply);

@@ -74,6 +74,9 @@ void zremrangebylex(CommandContext& ctx);
 void zpopmin(CommandContext& ctx);
 void zpopmax(CommandContext& ctx);
 void zmpop(CommandContext& ctx);
+void bzpopmin(CommandContext& ctx);
+void bzpopmax(CommandContext& ctx);
+void bzmpop(CommandContext& ctx);
 void zrandmember(CommandContext& ctx);
 
 void zunion(CommandContext& ctx);
@@ -87,5 +90,7 @@ void zdiffstore(CommandContext& ctx);
 // Keys behind a number of keys: ZUNION, ZMPOP and their like; with a destination before it: *STORE.
 void numbered_keys(Args args, std::vector<std::size_t>& positions);
 void stored_and_numbered_keys(Args args, std::vector<std::size_t>& positions);
+// Behind a time-out and their number: BZMPOP.
+void timed_and_numbered_keys(Args args, std::vector<std::size_t>& positions);
 
 }  // namespace gyre::zset

@@ -52,6 +52,63 @@ void pop_one_key(CommandContext& ctx, bool highest) {
   pop(ctx, *key, count, highest,
       emit_scores(ctx, true) == Emit::pairs && ctx.argc() == 3 ? Emit::pairs : Emit::flat);
 }
+
+// BZMPOP has its time-out before the number of keys.
+void pop_from_first(CommandContext& ctx, std::size_t numkeys, bool waits) {
+  const auto keys = bounded_arg(ctx, numkeys, 1, "numkeys should be greater than 0",
+                                "numkeys should be greater than 0");
+  if (!keys) return;
+  const std::size_t first = numkeys + 1;
+  if (*keys >= static_cast<std::int64_t>(ctx.argc() - first)) return ctx.reply.error(Errc::syntax);
+  const std::size_t where = static_cast<std::size_t>(*keys) + first;
+  const bool highest = arg_is(ctx, where, "max");
+  if (!highest && !arg_is(ctx, where, "min")) return ctx.reply.error(Errc::syntax);
+  std::int64_t count = 1;
+  if (where + 1 < ctx.argc()) {
+    if (where + 3 != ctx.argc() || !arg_is(ctx, where + 1, "count")) {
+      return ctx.reply.error(Errc::syntax);
+    }
+    const auto n = bounded_arg(ctx, where + 2, 1, "count should be greater than 0",
+                               "count should be greater than 0");
+    if (!n) return;
+    count = *n;
+  }
+  const auto ms = waits ? timeout_arg(ctx, 1) : std::int64_t{0};
+  if (!ms) return;
+  for (std::size_t i = first; i < where; ++i) {
+    const auto key = waited_key(ctx, i, TypeId::zset);
+    if (!key) return;
+    if (!key->exists()) continue;
+    if (ctx.only_looks()) return;
+    ctx.reply.array(2);
+    ctx.reply.bulk(key->key);
+    return pop(ctx, *key, count, highest, Emit::pairs);
+  }
+  ctx.wait(*ms);
+}
+
+void blocking_pop(CommandContext& ctx, bool highest) {
+  const std::size_t last = ctx.argc() - 1;
+  const auto ms = timeout_arg(ctx, last);
+  if (!ms) return;
+  for (std::size_t i = 1; i < last; ++i) {
+    const auto key = waited_key(ctx, i, TypeId::zset);
+    if (!key) return;
+    if (!key->exists()) continue;
+    if (ctx.only_looks()) return;
+    const ZsetCollection* z = of(*key);
+    std::vector<Scored> popped;
+    ctx.reply.array(3);
+    ctx.reply.bulk(key->key);
+    z->walk(highest ? z->live() - 1 : 0, 1, highest, [&](std::string_view member, double score) {
+      reply_element(ctx, member, score, Emit::flat);
+      popped.push_back({member, score});
+      return true;
+    });
+    return remove(ctx, *key, popped, highest ? "zpopmax" : "zpopmin");
+  }
+  ctx.wait(*ms);
+}
 // ---- ZRANDMEMBER
 
 // Distinct ranks below `size` in random order; count < size.
@@ -105,32 +162,17 @@ void zpopmax(CommandContext& ctx) {
 }
 
 void zmpop(CommandContext& ctx) {
-  const auto keys = bounded_arg(ctx, 1, 1, "numkeys should be greater than 0",
-                                "numkeys should be greater than 0");
-  if (!keys) return;
-  if (*keys >= static_cast<std::int64_t>(ctx.argc()) - 2) return ctx.reply.error(Errc::syntax);
-  const std::size_t where = static_cast<std::size_t>(*keys) + 2;
-  const bool highest = arg_is(ctx, where, "max");
-  if (!highest && !arg_is(ctx, where, "min")) return ctx.reply.error(Errc::syntax);
-  std::int64_t count = 1;
-  if (where + 1 < ctx.argc()) {
-    if (where + 3 != ctx.argc() || !arg_is(ctx, where + 1, "count")) {
-      return ctx.reply.error(Errc::syntax);
-    }
-    const auto n = bounded_arg(ctx, where + 2, 1, "count should be greater than 0",
-                               "count should be greater than 0");
-    if (!n) return;
-    count = *n;
-  }
-  for (std::size_t i = 2; i < where; ++i) {
-    const auto key = typed_key(ctx, i, TypeId::zset);
-    if (!key) return;
-    if (!key->exists()) continue;
-    ctx.reply.array(2);
-    ctx.reply.bulk(key->key);
-    return pop(ctx, *key, count, highest, Emit::pairs);
-  }
-  ctx.reply.null_array();
+  pop_from_first(ctx, 1, false);
+}
+void bzmpop(CommandContext& ctx) {
+  pop_from_first(ctx, 2, true);
+}
+
+void bzpopmin(CommandContext& ctx) {
+  blocking_pop(ctx, false);
+}
+void bzpopmax(CommandContext& ctx) {
+  blocking_pop(ctx, true);
 }
 
 void zrandmember(CommandContext& ctx) {

@@ -167,6 +167,8 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
   r.ceiling = job.ceiling;
   r.above = job.above;
   r.begun = job.begun;
+  r.wait = job.wait;
+  r.waited = job.waited;
   r.watches.assign(job.watches.begin(), job.watches.end());
   r.commands.reserve(commands.size());
   for (const CommandView& c : commands) r.commands.emplace_back(*c.spec, c.db, c.args);
@@ -185,10 +187,13 @@ void Engine::act_request(Request&& request) {
           .ceiling = request.ceiling,
           .above = request.above,
           .begun = request.begun,
+          .wait = request.wait,
+          .waited = request.waited,
           .watches = request.watches};
   std::string out;
   std::uint64_t gate = 0;
-  const Ran ran = alone_ ? execute(views, job, out, gate, false) : act(views, job, out, gate);
+  const Ran ran =
+      alone_ ? execute_or_park(views, job, out, gate, false) : act(views, job, out, gate);
   switch (ran) {
     case Ran::done:
       deliver(request.ticket, std::move(out));
@@ -203,6 +208,7 @@ void Engine::act_request(Request&& request) {
       break;
     }
     case Ran::pending:
+    case Ran::parked:
       break;
   }
 }
@@ -300,7 +306,7 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
     start_gather(request_of(commands, job), job.levels.read.of(n_), false);
     return Ran::pending;
   }
-  return execute(commands, job, out, gate, false);
+  return execute_or_park(commands, job, out, gate, false);
 }
 
 // ---- running
@@ -318,14 +324,15 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     // What was watched must be as it was, at the replicas too.
     const bool based =
         !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
-    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink);
+    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_);
   }
 }
 
 inline void Engine::run_command(const CommandView& c, const Known& known, bool based, Reply& reply,
-                                EffectSink* sink) {
+                                EffectSink* sink, Waiting* waiting) {
   CommandContext ctx(c.args, reply, c.db, known.now, spaces_, sink, random_, command_options_);
   ctx.based = based;
+  ctx.waiting = waiting;
   ctx.publish_to(host_, *c.spec);
   ctx.first_key_known = known.known;
   ctx.first_slot = known.slot;
@@ -338,10 +345,10 @@ inline void Engine::run_command(const CommandView& c, const Known& known, bool b
 }
 
 std::uint64_t Engine::run_alone(const CommandView& command, const Known& known, Reply& reply) {
-  if (!options_.persist) return run_command(command, known, false, reply, nullptr), 0;
+  if (!options_.persist) return run_command(command, known, false, reply, nullptr, nullptr), 0;
   const std::uint64_t floor_of_turn = space_.clock().peek(known.now).bits;
   const std::size_t rows_before = space_.rows().count();
-  run_command(command, known, false, reply, nullptr);
+  run_command(command, known, false, reply, nullptr, nullptr);
   if (const std::uint64_t gate = gate_of_rows(rows_before, floor_of_turn)) return gate;
   std::uint64_t gate = 0;
   return !undurable_.empty() && reads_unsettled({&command, 1}, gate) ? gate : 0;
@@ -413,6 +420,7 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
 // then, in which turn it was stamped.
 bool Engine::reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn) {
   if (alone_ ? undurable_.empty() : turns_.empty()) return false;
+  if (waiting_ && waiting_->asked) return false;  // nothing was read
   const std::uint64_t lowest = alone_ ? undurable_.front().second : turns_.front().first.bits;
   bool found = false;
   turn = 0;
@@ -511,6 +519,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   time_out_turns(now);
   if (stamp_again_ms_) stamp_again();
   time_out_forwards(now);
+  tick_waits(now);
   drop_held_acks(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};

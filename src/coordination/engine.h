@@ -11,7 +11,7 @@
 // (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
 // reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
 // for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots),
-// eviction.cc (memory).
+// eviction.cc (memory), waiting.cc (commands that wait for keys).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -50,6 +50,11 @@ class EngineHost : public Publisher {
   // A local ticket's reply is ready.
   virtual void answer(const Ticket& ticket, std::string&& reply) = 0;
   virtual void walked(const Ticket& ticket, WalkResult&& result) = 0;
+  // A command that was submitted with Request::wait waits; no answer comes until it is submitted
+  // again.
+  virtual void parked(const Ticket& /*ticket*/, Parked&& /*how*/) {}
+  // Something that it waits for has changed: it is to be submitted again.
+  virtual void woken(std::uint64_t /*wait*/) {}
   // Rows of the turn; false when the store takes no more now.
   virtual bool store(std::uint64_t turn, StoreBatch&& rows) = 0;
   // How long this peer may be silent now (membership/link_watch.h).
@@ -94,6 +99,7 @@ enum class Ran : std::uint8_t {
   done,     // the reply was appended
   gated,    // the reply was appended and may leave when the turn returned is durable (one node)
   pending,  // the reply comes by EngineHost::answer
+  parked,   // it waits, and whoever sent it knows
 };
 
 class Engine final : private SyncHost {
@@ -114,6 +120,8 @@ class Engine final : private SyncHost {
     UnixMs ceiling = 0, above = 0;
     UnixMs now = 0;      // the time by the caller's last reading; 0: is read
     bool begun = false;  // as Request::begun
+    std::uint64_t wait = 0;
+    bool waited = false;
     std::span<const Watch> watches;
   };
 
@@ -145,6 +153,16 @@ class Engine final : private SyncHost {
   bool read_local(const CommandView& command, Slot slot, int protocol, std::string& out);
   // The newest version of a key, for WATCH on a single node or the acting one.
   Version watch_version(Slot slot, DbIndex db, std::string_view key);
+
+  // ---- commands that wait (waiting.cc)
+
+  // Wakes those whose keys have changed. At the end of a command, never within one.
+  void serve_ready();
+  bool keys_ready() const { return space_.waits().ready(); }
+  // A client of this node that does not wait any more.
+  void stop_waiting(std::uint64_t wait);
+  // For what runs under the barrier, and waits for its first key; false: too many wait.
+  bool wait_for(std::uint64_t wait, const OwnedCommand& command);
 
   // ---- the turn
 
@@ -320,10 +338,13 @@ class Engine final : private SyncHost {
           std::uint64_t& gate);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
               std::uint64_t& gate, bool confirmed);
+  // The same; a command that may wait does so when it cannot be answered.
+  Ran execute_or_park(std::span<const CommandView> commands, const Job& job, std::string& out,
+                      std::uint64_t& gate, bool confirmed);
   void run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
                     std::string& out, EffectSink* sink);
   void run_command(const CommandView& command, const Known& known, bool based, Reply& reply,
-                   EffectSink* sink);
+                   EffectSink* sink, Waiting* waiting);
   std::uint64_t gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn);
   UnixMs now_of(const Job& job) const { return job.now ? job.now : clock_.wall_ms(); }
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
@@ -575,6 +596,42 @@ class Engine final : private SyncHost {
   void put_record(std::string& to, std::uint32_t& count, Slot slot, DbIndex db,
                   std::string_view key, Version since);
 
+  // ---- waiting.cc
+
+  // A client that waits for keys of this shard, of this node or of another one.
+  struct Waiter {
+    NodeIndex node{};
+    std::uint16_t shard = 0;  // the thread there that owns the slot
+    std::uint64_t wait = 0;   // its number there
+    Slot slot{};
+    OwnedCommand command;
+    std::vector<KeyWaits::Line> lines;
+    SteadyMs offered = 0;  // woken then, and its command has not come yet; 0: not
+    bool deaf = false;     // did not come when it was woken: passed over until its node is heard
+    SteadyMs heard = 0;
+  };
+  // A client of this node whose command waits at another one.
+  struct Away {
+    NodeIndex at{};
+    Slot slot{};
+  };
+  static constexpr std::size_t waits_max = 1'000'000;  // waiters and keys
+  static constexpr std::int64_t waits_told_ms = 1000, waits_forgotten_ms = 5000, offer_ms = 500,
+                                waits_looked_ms = 100;
+
+  Ran park(const CommandView& command, const Job& job, Waiting&& how);
+  Waiter& waiter_of(NodeIndex node, std::uint64_t wait, std::vector<KeyWaits::Line>&& lines);
+  void drop_waiter(NodeIndex node, std::uint64_t wait);
+  void release(Waiter& waiter);
+  bool due(const Waiter& waiter);
+  void wake(Waiter& waiter);
+  void tick_waits(SteadyMs now);
+  void tell_waits(SteadyMs now);
+  void wake_where_others_act();
+  void peer_waits_no_more(NodeIndex peer);
+  void on_waits(NodeIndex from, const Waits& m);
+  void on_woken(NodeIndex from, const Woken& m);
+
   // ---- eviction.cc
 
   std::uint64_t going_anyway() const;
@@ -675,7 +732,14 @@ class Engine final : private SyncHost {
   Version set_back_at_{};             // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
-      flushes_;  // op id -> walk
+      flushes_;                                 // op id -> walk
+  std::map<KeyWaits::Waiter, Waiter> waiters_;  // in the order of arrival
+  std::map<std::pair<std::uint16_t, std::uint64_t>, KeyWaits::Waiter> waiter_numbers_;
+  KeyWaits::Waiter next_waiter_ = 1;
+  std::unordered_map<std::uint64_t, Away> away_;
+  Waiting* waiting_ = nullptr;  // of the command that runs
+  bool serving_ready_ = false;
+  SteadyMs waits_told_ = 0, waits_looked_ = 0;
   SteadyMs last_hint_sweep_ = 0;
   std::uint64_t hints_dropped_counted_ = 0;  // of them are in the metric
 };

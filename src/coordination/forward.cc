@@ -59,6 +59,8 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.read_level = request.levels.read.value;
   m.exec = request.exec;
   m.moved = moves_to(request.slot, target);
+  m.wait = request.wait;
+  m.waited = request.waited;
   m.ceiling_ms = std::max(ceiling, above + ahead);
   m.above_ms = above;
   for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
@@ -163,6 +165,8 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   r.exec = m.exec;
   r.ceiling = m.ceiling_ms;
   r.above = m.above_ms;
+  r.wait = m.wait;
+  r.waited = m.waited;
   for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
   for (const WireCommand& c : m.commands) {
     const CommandSpec* spec = lookup_command(c.args);
@@ -196,6 +200,11 @@ void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
   if (at == forwards_.end() || at->second.target != from) return;
   Request request = take_forward(m.id, !m.late);
   peers_[from.value].stamps_ahead_ms = m.clock_ms - clock_.wall_ms();
+  if (m.parked && request.wait) {
+    away_[request.wait] = {from, request.slot};
+    return host_.parked(request.ticket, {request.wait, m.wait_ms, {m.args.begin(), m.args.end()}});
+  }
+  if (request.wait && !m.late) away_.erase(request.wait);
   if (!m.late) {
     // Remote tickets are never forwarded again, so this is a client of this node.
     if (request.begun && (m.reply.starts_with("-NOQUORUM") || m.reply.starts_with("-RINGDOWN") ||

@@ -161,6 +161,8 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
                 .ceiling = g.request.ceiling,
                 .above = g.request.above,
                 .begun = g.request.begun,
+                .wait = g.request.wait,
+                .waited = g.request.waited,
                 .watches = g.request.watches};
   std::string out;
   std::uint64_t gate = 0;
@@ -173,13 +175,14 @@ void Engine::finish_gather(std::uint64_t id, bool enough) {
     return drain(slot);
   }
   if (enough && !writes && g.request.levels.read.of(n_) > 1) {
-    execute(views, job, out, gate, true);
+    if (execute_or_park(views, job, out, gate, true) == Ran::parked) return drain(slot);
     confirm_read(std::move(g), std::move(out));
     return drain(slot);
   }
   if (!enough) metrics_.unsure_answers.add();
   repair_differing(g, 0);
-  if (execute(views, job, out, gate, false) == Ran::done) deliver(job.ticket, std::move(out));
+  if (execute_or_park(views, job, out, gate, false) == Ran::done)
+    deliver(job.ticket, std::move(out));
   drain(slot);
 }
 

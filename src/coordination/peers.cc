@@ -55,6 +55,7 @@ void Engine::peer_down(NodeIndex peer) {
   drop_settled();
   give_up_answers(peer);
   doubt_where_cut_off(peer);
+  peer_waits_no_more(peer);
 }
 
 // A connection of the peer to this node has ended: what it cannot tell this node, others may act
@@ -270,6 +271,12 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
       break;
     case Kind::evict:
       handle(Evict{}, &Engine::on_evict);
+      break;
+    case Kind::waits:
+      handle(Waits{}, &Engine::on_waits);
+      break;
+    case Kind::woken:
+      handle(Woken{}, &Engine::on_woken);
       break;
     case Kind::walk:
       handle(Walk{}, &Engine::on_walk);

@@ -77,6 +77,12 @@ class OwnedCommand {
   const CommandSpec& spec() const { return *spec_; }
   DbIndex db() const { return db_; }
   Args args() const { return args_; }
+  // About what it takes in memory.
+  std::size_t bytes() const {
+    std::size_t n = sizeof *this + args_.capacity() * sizeof args_.front();
+    for (const auto& a : args_) n += a.size();
+    return n;
+  }
 
  private:
   const CommandSpec* spec_ = nullptr;
@@ -108,6 +114,9 @@ struct Request {
   bool overtaken = false;  // by a later command of its line (Engine::line_of)
   bool begun =
       false;  // a node that was given up may have run it: no error may say that nothing was written
+  std::uint64_t wait =
+      0;  // the number under which its client waits (server/blocking.h); 0: it must not
+  bool waited = false;  // it has waited before
   std::vector<OwnedCommand> commands;
   std::vector<Watch> watches;
 
@@ -118,6 +127,13 @@ struct Request {
     for (const auto& c : commands) f |= flags_of(c.spec(), c.args());
     return f;
   }
+};
+
+// A command that could not be answered waits (coordination/waiting.cc).
+struct Parked {
+  std::uint64_t wait = 0;
+  std::int64_t ms = 0;              // for how long; 0: for ever
+  std::vector<std::string> args{};  // what to run when it is woken, unless it is the same
 };
 
 // What runs over many slots, and what comes of it (KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB).

@@ -14,6 +14,16 @@ constexpr std::size_t own_read_least = 16 * 1024;
 Connection::Connection(Worker& worker, std::uint64_t connection_id, bool aware)
     : id(connection_id), cluster_aware(aware), worker_(worker) {}
 
+void Connection::note_write(const CommandSpec& spec, Args args, DbIndex in) {
+  if (!(spec.flags & flag::write)) return;
+  std::string_view key;
+  for_each_key(spec, args, [&](std::size_t i) {
+    if (key.empty()) key = args[i];
+  });
+  last_written = key;
+  last_written_db = in;
+}
+
 // ---- replies
 
 // The string at the end of the line, where the next bytes belong.
@@ -118,7 +128,7 @@ void Connection::flush(std::uint64_t persisted) {
   if (!is_open()) return;
   if (resting_ && line_.size() < unanswered_max / 2) {
     resting_ = false;
-    if (!closing && !suspended_) read_start();
+    if (!closing && (!suspended_ || waits != 0)) read_start();
   }
   if (!out_.empty() || out_.capacity() > std::string().capacity()) {
     worker_.metrics().total_net_output_bytes.add(out_.size());
@@ -196,7 +206,7 @@ void Connection::on_read(std::size_t n) {
   if (!is_open()) return;
   const auto limit =
       static_cast<std::size_t>(worker_.server().config().client_query_buffer_limit.get());
-  if (buffer_.size() - buffer_used_ > limit) {
+  if (buffer_.size() - buffer_used_ + deferred_bytes_ > limit) {
     worker_.metrics().client_query_buffer_limit_disconnections.add();
     LOG_SELDOM(warning, "client %s is closed: its query buffer passed client-query-buffer-limit",
                peer_address().c_str());
@@ -229,11 +239,17 @@ void Connection::turn_over() {
   buffer_used_ = 0;
 }
 
+void Connection::defer(OwnedCommand&& command) {
+  deferred_bytes_ += command.bytes();
+  deferred_.push_back(std::move(command));
+}
+
 void Connection::resume() {
   suspended_ = false;
   while (!suspended_ && !deferred_.empty() && is_open()) {
     const OwnedCommand command = std::move(deferred_.front());
     deferred_.pop_front();
+    deferred_bytes_ -= command.bytes();
     worker_.read_clock();
     worker_.dispatch(*this, {.spec = &command.spec(), .args = command.args()});
   }

@@ -55,7 +55,12 @@ class Connection final : public Stream {
   bool subscribed() const { return subscriptions && subscriptions->total() > 0; }
   std::string name, lib_name, lib_version;
   Transaction transaction;
+  // A key of its last write on a ring, for WAIT; none: it has written nothing.
+  std::string last_written;
+  DbIndex last_written_db{};
+  void note_write(const CommandSpec& spec, Args args, DbIndex in);
   std::int64_t created_ms = 0, active_ms = 0;  // steady
+  std::uint64_t waits = 0;                     // its number in Blocking; 0: it does not wait
   SteadyMs soft_limit_since = 0;               // output over the soft limit since; 0: it is not
   const CommandSpec* last_command = nullptr;
   bool closing = false;  // close when everything in the line has left
@@ -124,8 +129,8 @@ class Connection final : public Stream {
   RequestParser& parser() { return parser_; }
   std::size_t in_turn = 0;  // commands in the worker's list
   bool dirty = false;       // has replies to flush at the end of the turn
-  void defer(OwnedCommand&& command) { deferred_.push_back(std::move(command)); }
-  std::deque<OwnedCommand>& deferred() { return deferred_; }
+  // Bounded by client-query-buffer-limit, as what it waits behind may take long.
+  void defer(OwnedCommand&& command);
 
  protected:
   std::span<char> read_buffer() override;
@@ -177,6 +182,7 @@ class Connection final : public Stream {
   bool suspended_ = false;
   bool resting_ = false;  // not read because too much is unanswered
   std::deque<OwnedCommand> deferred_;
+  std::size_t deferred_bytes_ = 0;
 };
 
 }  // namespace gyre

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/numbers.h"
 #include "base/ticks.h"
+#include "commands/parse.h"
 #include "commands/table.h"
 #include "ring/slot.h"
 #include "server/session.h"
@@ -188,6 +189,9 @@ void Worker::dispatch(Connection& c, const Call& call) {
   }
   measure(c, *spec, call.args);
   if (monitored) tell_monitors(c, *spec, c.db, call.args);
+  // Behind the command, and before the next: whoever waited for what it did.
+  if (space_->waits().ready()) [[unlikely]]
+    engine_->serve_ready();
 }
 
 // A command ends where the next one begins: one reading of the processor's clock for each.
@@ -277,6 +281,8 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
     reply.raw(moved_text(slot));
     return c.end(0);
   }
+  if ((spec.flags & flag::blocking) && asks_to_wait(spec, args))
+    return blocking_.begin(c, spec, args, slots);
   const bool wanders = spec.wanders && server_.alone() && spec.wanders(args);
   if (several || wanders) {
     const ShardIndex first = server_.shard_of(slot);
@@ -307,6 +313,7 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
   r.protocol = c.protocol;
   r.levels = c.levels_now();
   r.commands.emplace_back(spec, c.db, args);
+  if (!server_.alone()) c.note_write(spec, args, c.db);
   submit(std::move(r));
 }
 
@@ -332,6 +339,7 @@ void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
   const Ran ran = engine_->run({call.spec, call.args, c.db}, job, reply.out(), gate);
   dispatching_ = nullptr;
   if (ran != Ran::pending) return c.end(gate);
+  if (!server_.alone()) c.note_write(*call.spec, call.args, c.db);
   c.end_dropped();
   const std::uint64_t place = c.reserve();
   GYRE_ASSERT(place == job.ticket.id);
@@ -339,6 +347,12 @@ void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
 }
 
 // ---- answers that come later
+
+void Worker::count_error(const CommandSpec& spec, std::string_view reply) {
+  command_stats_[command_index(spec)].failed.add();
+  metrics_.total_error_replies.add();
+  errors_.note(reply.substr(0, 64));
+}
 
 std::uint64_t SessionCall::later(bool hold) {
   if (!inline_only) {

@@ -114,11 +114,12 @@ void server_section(InfoLines& out) {
   out.put("threads", server.shards());
 }
 
-// Nothing blocks or tracks yet: those are none, not unknown.
+// Nothing tracks yet: those are none, not unknown.
 void clients_section(InfoLines& out) {
   out.put("connected_clients", out.server().clients.load(std::memory_order_relaxed));
   out.put_signed("maxclients", out.server().config().maxclients);
-  out.zeros({"blocked_clients", "tracking_clients", "clients_in_timeout_table"});
+  out.zeros({"tracking_clients", "clients_in_timeout_table"});
+  out.metrics("clients");
 }
 
 void memory_section(InfoLines& out) {

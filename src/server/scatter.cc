@@ -39,6 +39,7 @@ void Worker::scatter(Connection& c, const CommandSpec& spec, Args args) {
   auto join = std::make_shared<ScatterJoin>();
   join->left = by_slot.size();
   join->elements.resize(spec.scatter == Scatter::gather_array ? args.size() : 0);
+  if (!server_.alone()) c.note_write(spec, args, c.db);
   const std::uint64_t place = c.reserve();
   const Scatter how = spec.scatter;
   for (const auto& part : by_slot) {
@@ -159,6 +160,25 @@ bool Worker::with_barrier(const std::function<void()>& f) {
   if (server_.persist()) server_.wait_all_persisted();
   if (others) server_.barrier_release();
   return true;
+}
+
+bool Worker::run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait,
+                                       Waiting& how, int protocol, std::string& out) {
+  return with_barrier([&] {
+    Reply reply(out, protocol);
+    CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
+                       command_options_);
+    ctx.publish_to(*this, command.spec());
+    ctx.waiting = &how;
+    command.spec().run(ctx);
+    Engine& first = *server_.worker(server_.shard_of(key_slot(command.args()[1]))).engine_;
+    if (!how.asked) {
+      first.stop_waiting(wait);
+    } else if (!first.wait_for(wait, command)) {
+      how.asked = false;
+      reply.error(Error(Errc::limit, "too many clients wait for keys"));
+    }
+  });
 }
 
 void Worker::run_one_under_barrier(Connection& c, Transaction&& one) {

@@ -27,6 +27,7 @@ std::string flags_of(const Connection& c) {
   std::string flags;
   if (c.monitoring) flags += 'O';
   if (c.subscribed()) flags += 'P';
+  if (c.waits != 0) flags += 'b';
   if (c.transaction.open) flags += 'x';
   if (c.closing) flags += 'c';
   if (c.reading_replicas) flags += 'r';
@@ -335,14 +336,24 @@ void trackinginfo(SessionCall& call) {
   reply.array(0);
 }
 
-// CLIENT UNBLOCK id [TIMEOUT | ERROR]: no command blocks yet, so nobody is blocked.
+// CLIENT UNBLOCK id [TIMEOUT | ERROR]
 void unblock(SessionCall& call) {
   if (call.args.size() > 4) return call.reply.error(Errc::syntax);
   if (call.args.size() == 4 && !is_word(call.args[3], "timeout") &&
       !is_word(call.args[3], "error")) {
     return call.reply.error("CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
   }
-  if (int_of(call, 2)) call.reply.integer(0);
+  const auto client = int_of(call, 2);
+  if (!client) return;
+  const bool error = call.args.size() == 4 && is_word(call.args[3], "error");
+  const std::function<int(Worker&)> ask = [id = static_cast<std::uint64_t>(*client),
+                                           error](Worker& w) {
+    Connection* c = w.find(id);
+    return c && w.blocking().unblock(*c, error) ? 1 : 0;
+  };
+  ask_workers<int>(call, ask, [](std::vector<int>&& parts, Reply& reply) {
+    reply.integer(*std::max_element(parts.begin(), parts.end()));
+  });
 }
 
 constexpr auto rows = std::to_array<SessionRow>({

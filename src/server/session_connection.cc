@@ -134,12 +134,26 @@ void select(SessionCall& call) {
   call.reply.ok();
 }
 
+// WAIT numreplicas timeout-ms
+void wait(SessionCall& call) {
+  const auto replicas = int_of(call, 1);
+  if (!replicas) return;
+  const auto ms = int_of(call, 2, "timeout is not an integer or out of range");
+  if (!ms) return;
+  if (*ms < 0) return call.reply.error("timeout is negative");
+  // Inside EXEC nothing is waited for, and nothing asked.
+  if (call.inline_only) return call.reply.integer(0);
+  call.deferred = true;
+  call.worker.blocking().begin_wait(call.connection, call.spec, *replicas, *ms);
+}
+
 constexpr auto rows = std::to_array<SessionRow>({
     {"AUTH", auth},
     {"HELLO", hello},
     {"QUIT", quit},
     {"RESET", reset},
     {"SELECT", select},
+    {"WAIT", wait},
 });
 
 }  // namespace

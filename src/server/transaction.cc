@@ -145,7 +145,9 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   r.slot = slots.empty() ? space_->first_slot() : slots.front();
   const std::size_t count = t.commands.size();
   for (std::size_t i = 0; i < count; ++i) {
-    if (t.commands[i].spec().run) {
+    const OwnedCommand& command = t.commands[i];
+    if (!server_.alone()) c.note_write(command.spec(), command.args(), command.db());
+    if (command.spec().run) {
       r.commands.push_back(std::move(t.commands[i]));
     } else {
       session->emplace_back(i, std::move(t.commands[i]));

@@ -48,7 +48,8 @@ Worker::Worker(Server& server, ShardIndex shard)
       output_limits_(server.config().buffer_limits()),
       arena_(std::make_unique<char[]>(arena_bytes)),
       ticks_per_ms_(us_to_ticks(1000)),
-      ticker_(loop_) {
+      ticker_(loop_),
+      blocking_(*this) {
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {
     const std::size_t bar = row->name.find('|');
@@ -210,6 +211,7 @@ void Worker::closed(Connection& c) {
   const auto at = connections_.find(c.id);
   if (at == connections_.end()) return;
   c.close();
+  if (c.waits != 0) blocking_.closed(c);
   if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
   monitor(c, false);
   server_.clients.fetch_sub(1);
@@ -374,6 +376,7 @@ void Worker::note_turn_cpu() {
 
 void Worker::end_turn() {
   if (loaded_) {
+    if (engine_->keys_ready()) engine_->serve_ready();
     engine_->store_failing(store_state_.load(std::memory_order_acquire) != 0);
     const std::uint64_t persisted = store_persisted_.load(std::memory_order_acquire);
     if (persisted > seen_persisted_) {
@@ -502,7 +505,9 @@ void Worker::tick() {
     std::vector<std::uint64_t> ids;
     ids.swap(paused_);
     for (const std::uint64_t id : ids) {
-      if (Connection* c = find(id); c && !c->closing && !c->suspended()) c->read_start();
+      // Who waits is read: to hear that it has gone.
+      if (Connection* c = find(id); c && !c->closing && (!c->suspended() || c->waits != 0))
+        c->read_start();
     }
   }
   const std::int64_t paused_until = server_.pause_clients_until.load(std::memory_order_relaxed);
@@ -524,7 +529,7 @@ void Worker::check_clients() {
   for (auto& [id, c] : connections_) {
     // Who listens may have nothing to say.
     if (timeout > 0 && now - c->active_ms > timeout && c->line_empty() && !c->subscribed() &&
-        !c->monitoring) {
+        !c->monitoring && c->waits == 0) {
       out.push_back(c.get());
       continue;
     }
@@ -589,6 +594,22 @@ void Worker::walked(const Ticket& ticket, WalkResult&& result) {
   }
   auto node = walk_callbacks_.extract(ticket.id);
   if (!node.empty()) node.mapped()(std::move(result));
+}
+
+void Worker::parked(const Ticket& ticket, Parked&& how) {
+  if (ticket.shard != shard_.value) {
+    auto shared = std::make_shared<Parked>(std::move(how));
+    return send_mail({ticket.shard},
+                     [ticket, shared](Worker& w) { w.parked(ticket, std::move(*shared)); });
+  }
+  callbacks_.erase(ticket.id);
+  blocking_.parked(std::move(how));
+}
+
+void Worker::woken(std::uint64_t wait) {
+  const ShardIndex thread = Blocking::thread_of(wait);
+  if (thread.value >= server_.shards()) return;  // of an earlier run, or made up
+  send_mail(thread, [wait](Worker& w) { w.blocking_.woken(wait); });
 }
 
 bool Worker::store(std::uint64_t turn, StoreBatch&& rows) {

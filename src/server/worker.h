@@ -31,6 +31,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/peer_link.h"
+#include "server/blocking.h"
 #include "server/connection.h"
 #include "server/info.h"
 #include "server/inside.h"
@@ -155,6 +156,15 @@ class Worker final : public EngineHost {
   // Holds every other thread of a node that is alone while f runs here.
   // False: another thread has it; try again later.
   bool with_barrier(const std::function<void()>& f);
+  // Runs a command whose keys are of several threads and which may wait for the first of them,
+  // under that number. False: as with_barrier().
+  bool run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait, Waiting& how,
+                                 int protocol, std::string& out);
+  // The error of a reply that came after dispatch() had returned.
+  void count_error(const CommandSpec& spec, std::string_view reply);
+  // A timer has run: what it made leaves before the poll.
+  void timer_ran() { timer_ran_ = true; }
+  Blocking& blocking() { return blocking_; }
   void run_transaction(Connection& c, Transaction&& t);
   void run_one_under_barrier(Connection& c, Transaction&& one);
   KeySpaces& spaces() { return spaces_; }
@@ -162,6 +172,8 @@ class Worker final : public EngineHost {
   // ---- EngineHost
   void answer(const Ticket& ticket, std::string&& reply) override;
   void walked(const Ticket& ticket, WalkResult&& result) override;
+  void parked(const Ticket& ticket, Parked&& how) override;
+  void woken(std::uint64_t wait) override;
   bool store(std::uint64_t turn, StoreBatch&& rows) override;
   std::int64_t give_up_ms(NodeIndex peer) override;
   void node_message(NodeIndex peer, const Envelope& envelope) override;
@@ -319,6 +331,7 @@ class Worker final : public EngineHost {
   std::unordered_map<std::uint64_t, std::function<void(WalkResult&&)>> walk_callbacks_;
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
+  Blocking blocking_;
   std::uint64_t ticks_ = 0;
   bool timer_ran_ = false;
   bool loaded_ =

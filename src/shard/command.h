@@ -99,6 +99,22 @@ struct KeyRef {
   }
 };
 
+// How a command waits that cannot be answered yet (BLPOP of absent lists). Who runs it gives one of
+// these when its client may wait; without, it answers as when its time-out is over.
+struct Waiting {
+  enum class Run : std::uint8_t {
+    first,
+    again,  // for a client that has waited
+    look,   // only to know whether it would be answered: it then answers and changes nothing
+  };
+  Run run = Run::first;
+  bool asked = false;           // it waits: nothing was answered, and nothing changed
+  std::int64_t ms = 0;          // how long; 0: until it can be answered
+  bool first_key_only = false;  // the others need not change for it
+  // What to run again, when it is not what came: `$` of XREAD says which id it meant.
+  std::vector<std::string> args{};
+};
+
 class CommandContext {
  public:
   CommandContext(Args arguments, Reply& writer, DbIndex database, UnixMs time,
@@ -160,6 +176,16 @@ class CommandContext {
   }
   bool tells_misses = false;  // its row: a lookup that finds nothing is an event
   bool uses = true;           // a lookup counts as a use of the key (shard/access.h)
+
+  Waiting* waiting = nullptr;  // nullptr: it may not wait
+  bool woken() const { return waiting && waiting->run != Waiting::Run::first; }
+  bool only_looks() const { return waiting && waiting->run == Waiting::Run::look; }
+  // Nothing can be answered yet. The last thing that a command does.
+  void wait(std::int64_t ms) {
+    if (!waiting) return reply.null_array();
+    waiting->asked = true;
+    waiting->ms = ms;
+  }
 
   std::uint32_t hits = 0, misses = 0;  // lookups, for INFO
   // From the command's row: its effects carry the version of what it read.

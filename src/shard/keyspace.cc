@@ -128,6 +128,7 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
   }
   if (store && options_.persist && (result_.changed || (was_record && !record)))
     write_rows(slot, effect, record, result_);
+  waits_.changed(effect.db, hash);
   return result_;
 }
 
@@ -190,6 +191,7 @@ void KeySpace::write_rows(Slot slot, const Effect& effect, const Node* record,
 
 std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool store) {
   if (floor <= slot_floor(slot, db)) return 0;
+  waits_.all_changed();
   std::size_t dropped = 0;
   if (options_.keep_tombstones) {
     SlotData& s = data(slot);
@@ -297,6 +299,7 @@ std::size_t KeySpace::expire_due(
       continue;
     }
     expired(due.slot, due.db, record->key());
+    waits_.changed(due.db, due.hash);
     if (options_.keep_tombstones && record_outlives(*record)) {
       end_expiry(due.slot, due.hash, due.db, *record);
     } else if (options_.keep_tombstones) {
@@ -364,6 +367,7 @@ void KeySpace::drop(Slot slot, DbIndex db, NodeTable& table, Node** at, bool sto
       rows_.erase(row_key_);
     }
   }
+  if (waits_.any()) waits_.changed(db, key_hash(n->key()));
   table.erase(at);
   destroy_record(slabs_, n);
 }

@@ -24,6 +24,7 @@
 #include "record/restamp.h"
 #include "record/version.h"
 #include "shard/access.h"
+#include "shard/key_waits.h"
 #include "shard/leaf_sums.h"
 
 namespace gyre {
@@ -181,6 +182,9 @@ class KeySpace {
   // Removes a record for good; not where there are replicas, which would bring it back.
   void forget(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash);
 
+  // Who waits for keys of this shard; told of every change.
+  KeyWaits& waits() { return waits_; }
+
   AccessClock& access() { return access_; }
   const AccessClock& access() const { return access_; }
 
@@ -302,6 +306,7 @@ class KeySpace {
   std::array<DbCounts, 256> counts_{};
   HybridClock clock_;
   AccessClock access_;
+  KeyWaits waits_;
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t tables_changed_ = 1;

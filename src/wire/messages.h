@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 10;
+inline constexpr std::uint32_t wire_format = 11;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -59,6 +59,8 @@ enum class Kind : std::uint8_t {
   whole_answer,
   publish,
   evict,
+  waits,
+  woken,
   heartbeat,
   heartbeat_answer,
   end
@@ -97,6 +99,8 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "whole_answer",
                                                                     "publish",
                                                                     "evict",
+                                                                    "waits",
+                                                                    "woken",
                                                                     "heartbeat",
                                                                     "heartbeat_answer"});
 static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
@@ -119,6 +123,7 @@ constexpr bool is_answer(Kind k) {
     case Kind::list_parts_answer:
     case Kind::confirm_answer:
     case Kind::whole_answer:
+    case Kind::woken:
     case Kind::heartbeat_answer:
       return true;
     default:
@@ -181,24 +186,52 @@ struct Forward {
   std::int64_t ceiling_ms{};   // stamp at or below this or answer late; 0: none
   std::int64_t above_ms{};     // first move the clock above this; 0: no need
   std::uint64_t after_turn{};  // its sender's effects up to this turn were sent before
+  std::uint64_t wait{};        // the sender's number for a client that waits; 0: it must not
+  bool waited = false;         // it has waited before
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
-        a(ceiling_ms), a(above_ms), a(after_turn), a(watches), a(commands);
+        a(ceiling_ms), a(above_ms), a(after_turn), a(wait), a(waited), a(watches), a(commands);
   }
 };
 
 struct ForwardAnswer {
   static constexpr Kind kind = Kind::forward_answer;
   std::uint64_t id{};
-  bool late = false;  // not executed: the clock is past the ceiling
+  bool late = false;    // not executed: the clock is past the ceiling
+  bool parked = false;  // it waits here; no reply yet
   std::int64_t clock_ms{};
   std::string_view reply;
+  std::int64_t wait_ms{};              // when parked: how long its client waits; 0: for ever
+  std::vector<std::string_view> args;  // when parked: what to send later, unless it is the same
   template <class A>
   void fields(A& a) {
-    a(id), a(late), a(clock_ms), a(reply);
+    a(id), a(late), a(parked), a(clock_ms), a(reply), a(wait_ms), a(args);
+  }
+};
+
+// Clients of the sender that wait for keys of the receiver's thread: once a second those that still
+// do, and at once those that no longer do.
+struct Waits {
+  static constexpr Kind kind = Kind::waits;
+  std::uint16_t from_shard{};
+  std::vector<std::uint64_t> keep, drop;
+  template <class A>
+  void fields(A& a) {
+    a(from_shard), a(keep), a(drop);
+  }
+};
+
+// Clients of the receiver whose command may be answered now, or that do not wait here: it is to be
+// sent again.
+struct Woken {
+  static constexpr Kind kind = Kind::woken;
+  std::vector<std::uint64_t> waits;
+  template <class A>
+  void fields(A& a) {
+    a(waits);
   }
 };
 

@@ -56,7 +56,7 @@ bool decodes(const gyre::Envelope& envelope) {
   using namespace gyre;
   return round_trip_any<Forward, ForwardAnswer, Effects, EffectsAck, Fetch, FetchAnswer, Compare,
                         CompareAnswer, FetchMany, FetchManyAnswer, Repair, RepairAck, Acted, Evict,
-                        Walk, WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore,
+                        Waits, Woken, Walk, WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore,
                         IdentityStored, CompareRanges, CompareRangesAnswer, ListLeaves,
                         ListLeavesAnswer, ListParts, ListPartsAnswer, Confirm, ConfirmAnswer,
                         Settled, WholeAsk, WholeAnswer, Publish, Heartbeat, HeartbeatAnswer>(

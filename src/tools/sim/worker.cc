@@ -243,6 +243,7 @@ void SimWorker::run(Command&& c) {
       GYRE_ASSERT(false);
       break;
     case Ran::pending:
+    case Ran::parked:
       break;
   }
 }

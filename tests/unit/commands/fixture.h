@@ -53,6 +53,7 @@ class Node1 : public KeySpaces {
     }
     CommandContext ctx(args, reply, db, now, *this, sink, random, options);
     if (publisher) ctx.publish_to(*publisher, *spec);
+    ctx.waiting = waiting;
     spec->run(ctx);
     wrote = ctx.wrote;
     return out;
@@ -70,6 +71,7 @@ class Node1 : public KeySpaces {
   UnixMs now = 1'700'000'000'000;
   EffectSink* sink = nullptr;
   Publisher* publisher = nullptr;
+  Waiting* waiting = nullptr;  // set: the command may wait
   Random random{42};
   CommandOptions options;
   bool wrote = false;

@@ -50,8 +50,8 @@ TEST_CASE("key events: letters") {
 TEST_CASE("key events: RESTORE of every type") {
   for (const bool replicas : {false, true}) {
     Telling tell(replicas);
-    for (const std::string make : {"SET k v", "RPUSH k v", "SADD k v", "HSET k f v", "ZADD k 1 v",
-                                   "XADD k 1-1 f v"}) {
+    for (const std::string make :
+         {"SET k v", "RPUSH k v", "SADD k v", "HSET k f v", "ZADD k 1 v", "XADD k 1-1 f v"}) {
       CAPTURE(make);
       tell.node("DEL k");
       tell.node(make);

@@ -21,12 +21,12 @@ DESTDIR ?=
 
 WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow
 CPPFLAGS += -Isrc -D_GNU_SOURCE
-CXXFLAGS += -std=c++20 -g -fno-omit-frame-pointer $(WARN)
+CXXFLAGS += -std=c++20 -g $(WARN)
 OPT_release := -O2
 OPT_clang := -O2
-OPT_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-OPT_tsan := -O1 -fsanitize=thread
-OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+OPT_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+OPT_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
+OPT_fuzz := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CXXFLAGS += $(OPT_$(KIND))
 LDFLAGS += $(filter -fsanitize=%,$(OPT_$(KIND)))
 LIBS := -luv -lhiredis -lrocksdb -lxxhash -llzf -lcrypto -lpthread

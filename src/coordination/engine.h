@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/prefetch.h"
 #include "coordination/request.h"
 #include "hints/hints.h"
 #include "metrics/metrics.h"
@@ -255,6 +256,12 @@ class Engine final : private SyncHost {
   Inquiries& inquiries() { return inquiries_; }
   // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
   std::size_t slots_differing() const;
+  // What a command or an effect of the slot will ask for here.
+  void prefetch_slot(Slot slot) const {
+    if (alone_) return;
+    prefetch(ring_->replicas(slot).data());
+    prefetch(&state(slot));
+  }
   NodeIndex acting_node(Slot slot) const;  // a node that does not exist: none can be reached
   bool holds(Slot slot) const { return replica_index(slot, options_.self) >= 0; }
   KeySpace& space() { return space_; }
@@ -444,6 +451,14 @@ class Engine final : private SyncHost {
   void drop_early_stubs();
   void give_up(Turn& turn);
   void send_acks(Turn& turn);
+  class EffectsAhead;  // those of a message, some of them fetched ahead
+  struct EffectAhead {
+    Effect effect;
+    std::string_view bytes;
+    Slot slot{};
+    std::uint64_t hash = 0;
+    bool here = false;  // of a record of this shard
+  };
   void on_effects(NodeIndex from, const Effects& m);
   void judge(const Effect& effect, const ApplyResult& r, std::uint32_t index, Newer::Base base,
              WaitingAck& ack);
@@ -472,6 +487,8 @@ class Engine final : private SyncHost {
   };
   // False: refused, it is no effect for this node. No result: all of it lies below T.
   bool merge_from_peer(Effect& effect, const ApplyResult*& result, Below below = Below::dropped);
+  bool merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t hash,
+                              const ApplyResult*& result, Below below);
   bool too_far_ahead(const Effect& effect);
   void time_out_turns(SteadyMs now);
 
@@ -729,6 +746,7 @@ class Engine final : private SyncHost {
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::int64_t stamped_ahead_ms_ = 0;
   std::int64_t others_ahead_ms_ = 0;  // the highest clock of those that are up, less this one
+  std::vector<EffectAhead> effects_ahead_;  // their room
   Version set_back_at_{};             // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>

@@ -286,8 +286,10 @@ void Engine::give_up(Turn& t) {
 // ---- the replica's side
 
 bool Engine::too_far_ahead(const Effect& effect) {
-  const UnixMs here = space_.clock().peek(clock_.wall_ms()).ms();
-  if (effect.newest().ms() <= here + options_.max_skew_ms) return false;
+  const UnixMs newest = effect.newest().ms();
+  // The clock of the stamps is never behind what it has given or seen: mostly that is enough.
+  if (newest <= space_.clock().peek(0).ms() + options_.max_skew_ms) return false;
+  if (newest <= space_.clock().peek(clock_.wall_ms()).ms() + options_.max_skew_ms) return false;
   metrics_.skew_refused.add();
   return true;
 }
@@ -331,7 +333,11 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
     space_.raise_floor(slot, effect.db, effect.floor);
     return true;
   }
-  const Slot slot = key_slot(effect.key);
+  return merge_record_from_peer(effect, key_slot(effect.key), key_hash(effect.key), result, below);
+}
+
+bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t hash,
+                                    const ApplyResult*& result, Below below) {
   if (!space_.owns(slot) || !holds(slot) || effect.db.value >= space_.databases() ||
       !valid_effect(effect))
     return false;
@@ -352,7 +358,7 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
     GYRE_PROBE(too_old);
     return true;
   }
-  result = &space_.merge(slot, key_hash(effect.key), effect);
+  result = &space_.merge(slot, hash, effect);
   // What was there is a write of this node that may still wait for its acks.
   if (!turns_.empty() && result->newest_before.node() == options_.self.value &&
       result->newest_before >= turns_.front().first) {
@@ -361,9 +367,66 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
   return true;
 }
 
+// Merging an effect touches a dozen places that no cache holds, of its slot, its leaf, its group and
+// its record: each is asked for some effects before it is needed, as for commands
+// (Worker::fetch_ahead).
+class Engine::EffectsAhead {
+ public:
+  EffectsAhead(const Engine& engine, const Effects& m, std::vector<EffectAhead>& room)
+      : engine_(engine), bytes_(m.effects), in_(m.effects), count_(m.count), room_(room) {
+    room_.resize(window);
+    for (std::uint32_t i = 0; i < 3 * step_; ++i) fetch(i);
+  }
+  // The next one; nullptr: it cannot be read. It holds until the next call but one.
+  EffectAhead* next() {
+    fetch(at_ + 3 * step_);
+    return at_ < readable_ ? &room_[at_++ % window] : nullptr;
+  }
+
+ private:
+  static constexpr std::uint32_t step_ = 4, window = 16;
+  static_assert(3 * step_ < window);
+
+  void fetch(std::uint32_t i) {
+    if (i < count_ && i == readable_) decode(room_[i % window]);
+    const KeySpace& space = engine_.space_;
+    if (i >= step_ && i - step_ < readable_) {
+      const EffectAhead& e = room_[(i - step_) % window];
+      if (e.here) space.prefetch_group(e.slot, e.effect.db, e.hash);
+    }
+    if (i >= 2 * step_ && i - 2 * step_ < readable_) {
+      const EffectAhead& e = room_[(i - 2 * step_) % window];
+      if (e.here) space.prefetch_node(e.slot, e.effect.db, e.hash);
+    }
+  }
+  void decode(EffectAhead& e) {
+    const std::size_t left = in_.left();
+    if (!decode_effect(in_, e.effect)) return;
+    ++readable_;
+    e.bytes = bytes_.substr(bytes_.size() - left, left - in_.left());
+    if (e.effect.slot_floor) {
+      Reader key(e.effect.key);
+      e.slot = {key.be16()};
+    } else {
+      e.slot = key_slot(e.effect.key);
+      e.hash = key_hash(e.effect.key);
+    }
+    e.here = !e.effect.slot_floor && engine_.space_.owns(e.slot) &&
+             e.effect.db.value < engine_.space_.databases();
+    if (!e.here) return;
+    engine_.space_.prefetch_slot(e.slot);
+    engine_.prefetch_slot(e.slot);
+  }
+
+  const Engine& engine_;
+  const std::string_view bytes_;
+  Reader in_;
+  const std::uint32_t count_;
+  std::vector<EffectAhead>& room_;
+  std::uint32_t readable_ = 0, at_ = 0;
+};
+
 void Engine::on_effects(NodeIndex from, const Effects& m) {
-  Reader in(m.effects);
-  Effect effect;
   std::uint64_t& seen = peers_[from.value].turns_seen[m.from_shard];
   seen = std::max(seen, m.turn >> 8);
   std::map<std::uint16_t, std::vector<std::uint16_t>> acted;  // peer -> slots
@@ -371,23 +434,22 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   held.ack.peer = from;
   held.ack.shard = m.from_shard;
   held.ack.turn = m.turn;
+  EffectsAhead ahead(*this, m, effects_ahead_);
   for (std::uint32_t i = 0; i < m.count; ++i) {
-    const std::size_t left = in.left();
-    if (!decode_effect(in, effect)) {
+    EffectAhead* const next = ahead.next();
+    if (!next) {
       LOG_SELDOM(warning, "effects from %s could not be read; no ack is sent",
                  ring_->node(from).name.c_str());
       return;
     }
+    Effect& effect = next->effect;
+    const Slot slot = next->slot;
     const ApplyResult* r = nullptr;
     const Version version = effect.version;
-    if (!merge_from_peer(effect, r)) return;  // refused: the sender times out and keeps a hint
-    Slot slot;
-    if (effect.slot_floor) {
-      Reader key(effect.key);
-      slot = {key.be16()};
-    } else {
-      slot = key_slot(effect.key);
-    }
+    const bool taken = effect.slot_floor
+                           ? merge_from_peer(effect, r)
+                           : merge_record_from_peer(effect, slot, next->hash, r, Below::dropped);
+    if (!taken) return;  // refused: the sender times out and keeps a hint
     SlotState& s = state(slot);
     // Two act at once: each hears of the other, from the replica that acks both. They may not see
     // each other yet, and a client whose node changes from one to the other would read the past.
@@ -416,9 +478,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     note_gap(effect, *r);
     if (r->hollow) {
       held.effects.push_back(
-          {.index = i,
-           .base = base_at(effect, *r),
-           .bytes = std::string(m.effects.substr(m.effects.size() - left, left - in.left()))});
+          {.index = i, .base = base_at(effect, *r), .bytes = std::string(next->bytes)});
     } else {
       judge(effect, *r, i, base_at(effect, *r), held.ack);
     }

@@ -49,6 +49,11 @@ std::size_t read_plain_number(std::string_view text, std::size_t at, std::int64_
     return static_cast<int>(first);
   }
   if (first == 0) return -1;
+  if (at[2] == '\r' && digit(at[1]) <= 9) {
+    const unsigned two = first * 10 + digit(at[1]);
+    at += 4;
+    return static_cast<int>(two);
+  }
   unsigned value = first;
   const char* p = at + 1;
   const char* const stop = std::min(end - 1, at + 5);

@@ -285,15 +285,16 @@ void Worker::run_commands_now() {
 // Tables of other databases may move between the stages.
 inline void Worker::fetch_ahead(std::vector<TurnOp>& ops, std::size_t step) const {
   const std::size_t many = ops.size();
-  if (step < many && ops[step].here) space_->prefetch_slot(ops[step].slot);
+  if (step < many && ops[step].here) {
+    space_->prefetch_slot(ops[step].slot);
+    engine_->prefetch_slot(ops[step].slot);
+  }
   // Before the first one the difference wraps round.
   if (const std::size_t i = step - stage_ops; i < many && ops[i].here) {
     TurnOp& op = ops[i];
     const DbIndex db = op.connection->db;
-    if (const NodeTable* table = space_->table_of(op.slot, db)) {
-      table->prefetch_group(op.hash);
-      if (db.value == 0) op.table = table;
-    }
+    const NodeTable* const table = space_->prefetch_group(op.slot, db, op.hash);
+    if (db.value == 0) op.table = table;
   }
   if (const std::size_t i = step - 2 * stage_ops; i < many && ops[i].here) {
     const TurnOp& op = ops[i];

@@ -87,9 +87,18 @@ class KeySpace {
   }
   // Three steps to a record that is not in the cache yet, each for the next: its slot, its group,
   // itself.
-  void prefetch_slot(Slot slot) const { prefetch(&slots_[index_of(slot)]); }
-  void prefetch_group(Slot slot, DbIndex db, std::uint64_t hash) const {
-    if (const NodeTable* table = table_of(slot, db)) table->prefetch_group(hash);
+  void prefetch_slot(Slot slot) const {
+    prefetch(&slots_[index_of(slot)]);
+    if (leaves_.empty()) return;
+    prefetch(&leaves_[index_of(slot)]);
+    prefetch(&agreements_[index_of(slot)]);
+  }
+  // Returns the table; it stays where it is in database 0, others may move.
+  const NodeTable* prefetch_group(Slot slot, DbIndex db, std::uint64_t hash) const {
+    if (!leaves_.empty()) leaves_[index_of(slot)].prefetch_for(hash);
+    const NodeTable* const table = table_of(slot, db);
+    if (table) table->prefetch_group(hash);
+    return table;
   }
   void prefetch_node(Slot slot, DbIndex db, std::uint64_t hash) const {
     if (const NodeTable* table = table_of(slot, db)) table->prefetch_node(hash);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/prefetch.h"
 
 namespace gyre {
 
@@ -28,6 +29,9 @@ class LeafSums {
   void add(std::uint64_t hash, std::uint64_t delta) {
     if (!sums_) sums_ = std::make_unique<std::uint64_t[]>(std::size_t{1} << bits_);
     sums_[leaf_of(hash, bits_)] += delta;
+  }
+  void prefetch_for(std::uint64_t hash) const {
+    if (sums_) prefetch(&sums_[leaf_of(hash, bits_)]);
   }
   // Whether so many records ask for more leaves; then reset(bits() + 1) and add each record again.
   bool crowded(std::size_t records) const {

@@ -179,22 +179,4 @@ void Engine::on_settled(NodeIndex from, const Settled& m) {
   }
 }
 
-void Engine::on_acted(NodeIndex from, const Acted& m) {
-  for (const std::uint16_t s : m.slots) {
-    if (s >= slots_total || !space_.owns({s}) || !holds({s})) continue;
-    make_unsure({s});
-    if (const int position = replica_index({s}, from); position >= 0) {
-      state({s}).must |= static_cast<std::uint8_t>(1 << position);
-    }
-  }
-}
-
-// Tells a peer in which slots it may have missed something from this node.
-void Engine::send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots) {
-  // Shares of the slots belong to threads of the peer.
-  std::map<std::uint16_t, Acted> by_shard;
-  for (const std::uint16_t s : slots) by_shard[shard_at(peer, {s})].slots.push_back(s);
-  for (const auto& [shard, part] : by_shard) send(peer, shard, part);
-}
-
 }  // namespace gyre

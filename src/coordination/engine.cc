@@ -521,6 +521,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   time_out_forwards(now);
   tick_waits(now);
   drop_held_acks(now);
+  drop_untaken(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
     if (peers_[i].repairing && now - peers_[i].repair_at > options_.ack_timeout_ms)

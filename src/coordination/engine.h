@@ -416,6 +416,7 @@ class Engine final : private SyncHost {
     std::uint64_t confirm_id = 0;  // a ConfirmAnswer instead
     std::vector<std::pair<Newer, std::string>> newer{};
     std::vector<std::uint16_t> confirmed{};
+    std::vector<std::uint64_t> untaken{};  // by whom it must be taken that another one acts
   };
   struct Turn {
     std::uint64_t number = 0;
@@ -590,9 +591,8 @@ class Engine final : private SyncHost {
   std::span<const NodeIndex> replicas(Slot slot) const override { return ring_->replicas(slot); }
   bool may_round(Slot slot) const override;
   bool elsewhere(Slot slot, NodeIndex node) const override { return acting_node(slot) != node; }
-  // As if an effect of it had come: when another one's comes, this one hears of it, although it has
-  // written nothing (system test fault_kill_rounds).
-  void agreed(Slot slot, NodeIndex node) override { state(slot).actor = node; }
+  void agreed(Slot slot, NodeIndex node) override;
+  void tell_replaced();
   bool merge_synced(Effect& effect, bool& changed) override;
   void lost_state(Slot slot) override;
   void equal(NodeIndex peer, Slot slot) override { hints_.clear_mark(peer, slot, space_.rows()); }
@@ -602,8 +602,19 @@ class Engine final : private SyncHost {
   void on_confirm(NodeIndex from, const Confirm& m);
   void on_settled(NodeIndex from, const Settled& m);
   void make_unsure(Slot slot);
+
+  // ---- told.cc
   void on_acted(NodeIndex from, const Acted& m);
-  void send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots);
+  void on_acted_taken(NodeIndex from, const ActedTaken& m);
+  enum class Missed : std::uint8_t { nothing, something };
+  void send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots,
+                  Missed missed = Missed::something);
+  void wait_until_taken(NodeIndex from, const Effects& m, WaitingAck& ack) const;
+  void give_ack(WaitingAck&& ack);
+  bool still_untaken(WaitingAck& ack) const;
+  void give_held_acks();
+  void untaken_peer_down(NodeIndex peer);
+  void drop_untaken(SteadyMs now);
 
   // ---- replay.cc
 
@@ -743,6 +754,16 @@ class Engine final : private SyncHost {
       busy_;  // slots with a gather out, and who waits
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;
   std::uint64_t stubs_counted_ = 0;
+  struct Untaken {  // an Acted that is not answered
+    std::uint64_t id = 0;
+    NodeIndex peer{};
+    SteadyMs at = 0;
+    std::vector<std::uint16_t> slots;  // ascending
+  };
+  std::vector<Untaken> untaken_;
+  std::vector<WaitingAck> untold_acks_;
+  // By peer: slots for which this node has just agreed that another one acts in its place.
+  std::map<std::uint16_t, std::vector<std::uint16_t>> replaced_;
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::int64_t stamped_ahead_ms_ = 0;
   std::int64_t others_ahead_ms_ = 0;  // the highest clock of those that are up, less this one

@@ -84,7 +84,7 @@ void Engine::on_whole_answer(NodeIndex from, const WholeAnswer& m) {
       judge(effect, *r, h.index, std::max(h.base, base_at(effect, *r)), held.ack);
     }
   }
-  if (all && held.wanted) open_turn().acks.push_back(std::move(held.ack));
+  if (all && held.wanted) give_ack(std::move(held.ack));
 }
 
 void Engine::drop_held_acks(SteadyMs now) {

@@ -100,6 +100,7 @@ void Engine::give_up_answers(NodeIndex peer) {
   sync_.peer_down(peer);
   inquiries_.peer_down(peer);
   rounds_.peer_down(peer);
+  untaken_peer_down(peer);
   std::erase_if(held_acks_, [peer](const auto& h) { return h.second.ack.peer == peer; });
   ids.clear();
   for (auto& [id, w] : walks_) {
@@ -221,6 +222,7 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
       break;
     case Kind::compare:
       synced(Compare{}, &MerkleSync::on_compare);
+      tell_replaced();
       break;
     case Kind::compare_answer:
       handle(CompareAnswer{}, &Engine::on_compare_answer);
@@ -268,6 +270,9 @@ void Engine::on_message(NodeIndex from, const Envelope& e) {
       break;
     case Kind::acted:
       handle(Acted{}, &Engine::on_acted);
+      break;
+    case Kind::acted_taken:
+      handle(ActedTaken{}, &Engine::on_acted_taken);
       break;
     case Kind::evict:
       handle(Evict{}, &Engine::on_evict);

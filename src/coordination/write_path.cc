@@ -484,8 +484,9 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     }
   }
   for (const auto& [peer, slots] : acted) send_acted({peer}, slots);
+  if (!untaken_.empty()) wait_until_taken(from, m, held.ack);
   if (!held.effects.empty()) return ask_whole(std::move(held));
-  open_turn().acks.push_back(std::move(held.ack));
+  give_ack(std::move(held.ack));
 }
 
 // Whether something of another node lies above what the effect builds on. When the effect or a

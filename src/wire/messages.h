@@ -40,6 +40,7 @@ enum class Kind : std::uint8_t {
   repair,
   repair_ack,
   acted,
+  acted_taken,
   walk,
   walk_answer,
   identity_ask,
@@ -80,6 +81,7 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "repair",
                                                                     "repair_ack",
                                                                     "acted",
+                                                                    "acted_taken",
                                                                     "walk",
                                                                     "walk_answer",
                                                                     "identity_ask",
@@ -124,6 +126,7 @@ constexpr bool is_answer(Kind k) {
     case Kind::confirm_answer:
     case Kind::whole_answer:
     case Kind::woken:
+    case Kind::acted_taken:
     case Kind::heartbeat_answer:
       return true;
     default:
@@ -577,13 +580,27 @@ struct WholeAnswer {
   }
 };
 
-// The sender has acted for these slots: whoever acted for them before is unsure of them now.
+// Another node than the receiver acts for these slots, or has: whoever acted for them is unsure of
+// them now.
 struct Acted {
   static constexpr Kind kind = Kind::acted;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  bool missed{};  // something was written that the receiver may not have
   std::vector<std::uint16_t> slots;
   template <class A>
   void fields(A& a) {
-    a(slots);
+    a(id), a(from_shard), a(missed), a(slots);
+  }
+};
+
+// From now on the receiver of the Acted answers no read by its own word alone.
+struct ActedTaken {
+  static constexpr Kind kind = Kind::acted_taken;
+  std::uint64_t id{};
+  template <class A>
+  void fields(A& a) {
+    a(id);
   }
 };
 

@@ -1,6 +1,7 @@
 // A ring of three simulated nodes that a test drives by hand: commands, cuts, virtual time.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -71,9 +72,11 @@ class ThreeNodes {
       network.block(node, i, on);
     }
   }
-  std::size_t acting(std::string_view key) const {
-    return ring_->replicas(key_slot(key)).front().value;
+  std::array<std::size_t, 3> replicas(std::string_view key) const {
+    const auto nodes_of = ring_->replicas(key_slot(key));
+    return {nodes_of[0].value, nodes_of[1].value, nodes_of[2].value};
   }
+  std::size_t acting(std::string_view key) const { return replicas(key).front(); }
   const Node* record(std::size_t node, std::string_view key) const {
     return nodes[node]->worker(0).space().find(key_slot(key), {0}, key, key_hash(key));
   }

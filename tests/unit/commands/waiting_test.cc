@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "commands/fixture.h"
+#include "fixture.h"
 #include "commands/parse.h"
 
 using namespace gyre;

@@ -98,6 +98,7 @@ class Vitals {
   std::vector<WallGuard::PeerClock> clocks_;
   std::int64_t skew_ms_ = 500;
   SteadyMs stamped_again_at_ = 0;
+  bool set_back_ = false;      // and not seen since that its stamps are in order
   std::int64_t ahead_ms_ = 0;  // of the time that the stamps so far ahead were made by
   std::atomic<std::uint8_t> unfit_{0};
 };

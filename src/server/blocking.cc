@@ -354,14 +354,14 @@ void Blocking::arm_timer() {
 
 void Blocking::on_timer() {
   const SteadyMs now = worker_.now_ms();
-  while (!due_.empty() && due_.begin()->first <= now) {
+  while (!due_.empty() && due_.begin()->first < now) {
     const std::uint64_t number = due_.begin()->second;
     due_.erase(due_.begin());
     const auto at = clients_.find(number);
     if (at == clients_.end()) continue;
     Client& client = at->second;
     client.due = 0;
-    if (client.deadline != 0 && client.deadline <= now && client.end == End::no)
+    if (client.deadline != 0 && client.deadline < now && client.end == End::no)
       client.end = End::timeout;
     step(number);
   }

@@ -19,8 +19,11 @@ namespace {
 // ---- reading
 
 void reply_value(CommandContext& ctx, const KeyRef& key) {
+  if (!key.exists()) return ctx.reply.null();
+  if ((key.node->flags() & (Node::sums | Node::floored)) == 0) [[likely]]
+    return ctx.reply.bulk(key.node->value());
   std::string scratch;
-  key.exists() ? ctx.reply.bulk(bytes_of(key, scratch)) : ctx.reply.null();
+  ctx.reply.bulk(bytes_of(key, scratch));
 }
 
 void get(CommandContext& ctx) {
@@ -122,6 +125,7 @@ bool parse_set(CommandContext& ctx, std::size_t from, SetOptions& out) {
 // `told`: what the event of it is called; none when empty.
 void store_value(CommandContext& ctx, const KeyRef& key, std::string_view value, UnixMs expire_at,
                  bool keep_ttl, std::string_view told = "set") {
+  if (expire_at == 0 && ctx.overwrite_in_place(key, value)) return;
   Write w(ctx, key, TypeId::string);
   keep_ttl ? w.overwrite_keeping_expiry() : w.overwrite();
   if (expire_at != 0) w.expire_at(expire_at);

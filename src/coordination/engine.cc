@@ -335,6 +335,7 @@ inline void Engine::run_command(const CommandView& c, const Known& known, bool b
   ctx.waiting = waiting;
   ctx.publish_to(host_, *c.spec);
   ctx.first_key_known = known.known;
+  ctx.first_space = &space_;
   ctx.first_slot = known.slot;
   ctx.first_hash = known.hash;
   c.spec->run(ctx);

@@ -766,9 +766,9 @@ class Engine final : private SyncHost {
   std::map<std::uint16_t, std::vector<std::uint16_t>> replaced_;
   UnixMs stamp_again_ms_ = 0;  // asked for and not done yet, when not 0
   std::int64_t stamped_ahead_ms_ = 0;
-  std::int64_t others_ahead_ms_ = 0;  // the highest clock of those that are up, less this one
+  std::int64_t others_ahead_ms_ = 0;        // the highest clock of those that are up, less this one
   std::vector<EffectAhead> effects_ahead_;  // their room
-  Version set_back_at_{};             // zero: not since the start
+  Version set_back_at_{};                   // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;                                 // op id -> walk

@@ -5,9 +5,9 @@
 // node, or agreeing to another one, takes that word back. Happy path: the one whose word it was is
 // told (Acted) -> it is unsure and answers (ActedTaken) -> acks for the new one leave, held until
 // then, so that nobody is told of a write while another still answers reads from before it.
-// Failures: the link to the one who is told breaks: nobody waits for it any longer, and it doubts by
-// itself when it is cut off from most (doubt_where_cut_off); no answer comes in time: the held acks
-// are dropped, so the writer keeps hints.
+// Failures: the link to the one who is told breaks: nobody waits for it any longer, and it doubts
+// by itself when it is cut off from most (doubt_where_cut_off); no answer comes in time: the held
+// acks are dropped, so the writer keeps hints.
 
 #include <algorithm>
 #include <map>

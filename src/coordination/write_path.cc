@@ -367,8 +367,8 @@ bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t has
   return true;
 }
 
-// Merging an effect touches a dozen places that no cache holds, of its slot, its leaf, its group and
-// its record: each is asked for some effects before it is needed, as for commands
+// Merging an effect touches a dozen places that no cache holds, of its slot, its leaf, its group
+// and its record: each is asked for some effects before it is needed, as for commands
 // (Worker::fetch_ahead).
 class Engine::EffectsAhead {
  public:

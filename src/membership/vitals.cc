@@ -74,7 +74,8 @@ bool Vitals::stamps_ahead(SteadyMs now) {
   // A clock that most peers have just confirmed is right, although it is to act only when it has
   // stayed so: by then others may take in what they refused, above all that was written meanwhile
   // (simulator, seed 166).
-  if ((guard_.fit() || set_back_) && heard + 1 == said_.size() && now - stamped_again_at_ > lately_ms) {
+  if ((guard_.fit() || set_back_) && heard + 1 == said_.size() &&
+      now - stamped_again_at_ > lately_ms) {
     stamped_again_at_ = now;
     host_.stamp_again(others + skew_ms_, ahead_ms_);
   }

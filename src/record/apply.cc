@@ -378,16 +378,11 @@ void merge_stub(Merging& m, const Effect& e) {
   if (was_stub) m.result.changed = m.result.header_changed = true;
 }
 
-// The commonest merge: a live string without expiry gets a newer value that takes the same block.
 bool overwrites_in_place(const Node& n, const Effect& e, const ApplyOptions& options) {
-  constexpr unsigned shapes =
-      Node::has_expiry | Node::boxed | Node::tombstone | Node::sums | Node::floored;
-  if (e.type != TypeId::string || e.changes.size() != 1 || stored_type(n) != TypeId::string ||
-      (n.flags() & shapes) != 0)
-    return false;
+  if (e.type != TypeId::string || e.changes.size() != 1) return false;
   const Change& c = e.changes.front();
-  return !c.sum && !c.tombstone && c.version > n.version && e.floor == c.version.before() &&
-         e.floor >= options.floor && e.expiry.version <= e.floor && n.fits(c.payload.size(), 0);
+  return !c.sum && !c.tombstone && e.floor == c.version.before() && e.floor >= options.floor &&
+         e.expiry.version <= e.floor && takes_in_place(n, c.payload.size(), c.version);
 }
 
 }  // namespace
@@ -401,9 +396,7 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
     result.live_before = result.live_after = true;
     result.newest_before = record->version;
     result.taken.push_back(0);
-    record->version = c.version;
-    record->resize_in_place(c.payload.size());
-    std::memcpy(record->value_data(), c.payload.data(), c.payload.size());
+    put_in_place(*record, c.payload, c.version);
     return record;
   }
   Merging m{.node = record, .options = options, .slabs = slabs, .result = result};

@@ -32,7 +32,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "record/record.h"
@@ -73,6 +75,20 @@ struct ApplyResult : ApplyOutcome {
     removed.clear();
   }
 };
+
+// The commonest merge: a live string without expiry gets a newer value that takes the same block.
+// Where no floor of its slot lies above the record and nobody asks for digests, that is all.
+inline bool takes_in_place(const Node& n, std::size_t value_size, Version version) {
+  constexpr unsigned shapes =
+      Node::has_expiry | Node::boxed | Node::tombstone | Node::sums | Node::floored;
+  return stored_type(n) == TypeId::string && (n.flags() & shapes) == 0 && version > n.version &&
+         n.fits(value_size, 0);
+}
+inline void put_in_place(Node& n, std::string_view value, Version version) {
+  n.version = version;
+  n.resize_in_place(value.size());
+  std::memcpy(n.value_data(), value.data(), value.size());
+}
 
 // Merges `effect` into `record` (nullptr: there is none) and returns the record, perhaps in another
 // allocation; the old pointer is then no longer valid. Without keep_tombstones it returns nullptr

@@ -32,6 +32,23 @@ std::size_t span(const char* begin, const char* end) {
   return static_cast<std::size_t>(end - begin);
 }
 
+// Of up to 16 bytes, without a call; returns the end.
+char* copy_short(char* to, std::string_view from) {
+  const std::size_t size = from.size();
+  if (size >= 8) {
+    std::memcpy(to, from.data(), 8);
+    std::memcpy(to + size - 8, from.data() + size - 8, 8);
+  } else if (size >= 4) {
+    std::memcpy(to, from.data(), 4);
+    std::memcpy(to + size - 4, from.data() + size - 4, 4);
+  } else if (size > 0) {
+    to[0] = from[0];
+    to[size / 2] = from[size / 2];
+    to[size - 1] = from[size - 1];
+  }
+  return to + size;
+}
+
 // A line of the protocol ends at the first CR LF, whatever stands in it.
 void append_line(std::string& out, std::string_view text) {
   const std::size_t begin = out.size();
@@ -64,6 +81,14 @@ void Reply::integer(std::int64_t value) {
 
 void Reply::bulk(std::string_view bytes) {
   char text[header_max + short_bulk_max + 2];
+  if (bytes.size() < 10) {
+    text[0] = '$';
+    text[1] = static_cast<char>('0' + bytes.size());
+    std::memcpy(text + 2, "\r\n", 2);
+    char* const end = copy_short(text + 4, bytes);
+    std::memcpy(end, "\r\n", 2);
+    return void(out_.append(text, span(text, end) + 2));
+  }
   char* end = write_header(text, '$', static_cast<std::int64_t>(bytes.size()));
   if (bytes.size() <= short_bulk_max) {
     if (!bytes.empty()) std::memcpy(end, bytes.data(), bytes.size());

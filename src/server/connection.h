@@ -66,6 +66,12 @@ class Connection final : public Stream {
   bool closing = false;  // close when everything in the line has left
   bool doomed = false;   // over its output limit: closed at the end of the turn
 
+  // Nothing of it asks for more than to run its commands.
+  bool ordinary() const {
+    return authenticated && !suspended_ && !transaction.open && !subscriptions &&
+           reply_mode == ReplyMode::on;
+  }
+
   Levels levels_now() const { return transaction.watches.empty() ? levels : levels.watching(); }
 
   // ---- replies
@@ -81,7 +87,8 @@ class Connection final : public Stream {
   void end(std::uint64_t gate) {
     if (gate == 0 && pushes_.empty() && !muted()) [[likely]] {
       begun_ = false;
-      return mark_dirty();
+      if (!dirty) mark_dirty();
+      return;
     }
     end_carefully(gate);
   }

@@ -10,7 +10,7 @@
 //   several, atomic, ring         CROSSSLOT
 //
 // What most commands do not need stands apart (refused, queue_in_multi, paused, route_keys): the
-// way of a plain one is dispatch -> route -> run_here -> Engine::run.
+// way of a plain one of an ordinary client is dispatch -> run_here -> Engine::run_alone or run.
 
 #include <algorithm>
 
@@ -151,8 +151,34 @@ void Worker::read_clock() {
   measured_ = clock_read_ = ticks_now();
 }
 
+// Whether anything of this node speaks against plain commands; also of writes.
+void Worker::look_around() {
+  calm_ = server_.serving() && server_.pause_clients_until.load(std::memory_order_relaxed) == 0 &&
+          server_.monitoring_threads.load(std::memory_order_relaxed) == 0;
+  unlimited_ = command_options_.memory.limit == 0;
+}
+
+// Most commands: nothing of the node, of the client or of the command asks for more than to run it.
+inline bool Worker::ordinary(const Connection& c, const Call& call) const {
+  return call.plain && calm_ && c.ordinary() &&
+         (unlimited_ || !(call.spec->flags & flag::denyoom)) &&
+         (!c.cluster_aware || server_.alone() || engine_->holds(call.slot));
+}
+
 void Worker::dispatch(Connection& c, const Call& call) {
   metrics_.total_commands_processed.add();
+  if (!ordinary(c, call)) {
+    dispatch_carefully(c, call);
+    return look_around();
+  }
+  c.last_command = call.spec;
+  Reply reply(c.begin(), c.protocol);
+  const std::size_t start = reply.out().size();
+  run_here(c, call, reply);
+  ran(c, call, reply, start);
+}
+
+void Worker::dispatch_carefully(Connection& c, const Call& call) {
   const CommandSpec* const spec = call.spec;
   if (spec && c.suspended()) {
     c.defer(OwnedCommand(*spec, c.db, call.args));
@@ -182,20 +208,27 @@ void Worker::dispatch(Connection& c, const Call& call) {
   }
   const std::size_t start = reply.out().size();
   spec->run ? route(c, call, reply) : run_session(c, *spec, call.args, reply);
-  if (c.is_open() && reply.out().size() > start && reply.out()[start] == '-') {
-    command_stats_[command_index(*spec)].failed.add();
+  ran(c, call, reply, start);
+  if (monitored) tell_monitors(c, *spec, c.db, call.args);
+}
+
+// A command has run; the reply begins at `start`, when it is there.
+[[gnu::always_inline]] inline void Worker::ran(Connection& c, const Call& call, Reply& reply,
+                                               std::size_t start) {
+  if (c.is_open() && reply.out().size() > start && reply.out()[start] == '-') [[unlikely]] {
+    command_stats_[command_index(*call.spec)].failed.add();
     metrics_.total_error_replies.add();
     errors_.note(std::string_view(reply.out()).substr(start, 64));
   }
-  measure(c, *spec, call.args);
-  if (monitored) tell_monitors(c, *spec, c.db, call.args);
+  measure(c, *call.spec, call.args);
   // Behind the command, and before the next: whoever waited for what it did.
   if (space_->waits().ready()) [[unlikely]]
     engine_->serve_ready();
 }
 
 // A command ends where the next one begins: one reading of the processor's clock for each.
-inline void Worker::measure(Connection& c, const CommandSpec& spec, Args args) {
+[[gnu::always_inline]] inline void Worker::measure(Connection& c, const CommandSpec& spec,
+                                                   Args args) {
   const std::uint64_t took = ticks_now() - measured_;
   measured_ += took;
   CommandStats& stats = command_stats_[command_index(spec)];
@@ -318,12 +351,14 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
 }
 
 // The slot is of this thread's shard.
-void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
-  if (engine_->alone()) {
-    return c.end(engine_->run_alone(
-        {call.spec, call.args, c.db},
-        {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed}, reply));
-  }
+inline void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
+  if (!engine_->alone()) return run_on_ring(c, call, reply);
+  c.end(engine_->run_alone({call.spec, call.args, c.db},
+                           {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed},
+                           reply));
+}
+
+void Worker::run_on_ring(Connection& c, const Call& call, Reply& reply) {
   Engine::Job job;
   job.ticket = {
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.next_place()};

@@ -270,6 +270,8 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
     op.slot = key_slot(args[1]);
     op.hash = key_hash(args[1]);
     op.here = loaded_ && space_->owns(op.slot);
+    op.plain = op.here && op.spec->plain && arity_ok(*op.spec, arg_count);
+    if (op.here && c.db.value == 0) op.table = &space_->first_table(op.slot);
   }
   ++c.in_turn;
   if (turn_ops_.size() >= ops_per_turn) run_commands_now();
@@ -282,28 +284,19 @@ void Worker::run_commands_now() {
 
 // Each stage reads what the one before it has asked for: the slot's table, the group of the hash,
 // the record. A few commands apart, so that the memory has answered and the cache still has it.
-// Tables of other databases may move between the stages.
-inline void Worker::fetch_ahead(std::vector<TurnOp>& ops, std::size_t step) const {
-  const std::size_t many = ops.size();
-  if (step < many && ops[step].here) {
-    space_->prefetch_slot(ops[step].slot);
-    engine_->prefetch_slot(ops[step].slot);
-  }
-  // Before the first one the difference wraps round.
-  if (const std::size_t i = step - stage_ops; i < many && ops[i].here) {
-    TurnOp& op = ops[i];
-    const DbIndex db = op.connection->db;
-    const NodeTable* const table = space_->prefetch_group(op.slot, db, op.hash);
-    if (db.value == 0) op.table = table;
-  }
-  if (const std::size_t i = step - 2 * stage_ops; i < many && ops[i].here) {
-    const TurnOp& op = ops[i];
-    if (op.table) {
-      op.table->prefetch_node(op.hash);
-    } else {
-      space_->prefetch_node(op.slot, op.connection->db, op.hash);
-    }
-  }
+// Only where the record lies in database 0: tables of others may move between the stages.
+inline void Worker::fetch_slot(const TurnOp& op) const {
+  if (!op.table) return;
+  space_->prefetch_slot(op.slot);
+  engine_->prefetch_slot(op.slot);
+}
+inline void Worker::fetch_group(const TurnOp& op) const {
+  if (!op.table) return;
+  op.table->prefetch_group(op.hash);
+  space_->prefetch_leaf(op.slot, op.hash);
+}
+inline void Worker::fetch_record(const TurnOp& op) {
+  if (op.table) op.table->prefetch_node(op.hash);
 }
 
 void Worker::run_turn_ops() {
@@ -315,22 +308,31 @@ void Worker::run_turn_ops() {
   active_at_ = now_ms();
   refresh_command_options();
   look_at_memory();
+  look_around();
   read_clock();
   std::vector<TurnOp> ops;
   ops.swap(turn_ops_);
   std::vector<std::string_view> args;
   args.swap(turn_args_);
-  constexpr std::size_t ahead = 3 * stage_ops;
-  for (std::size_t step = 0; step < ahead; ++step) fetch_ahead(ops, step);
-  for (std::size_t i = 0; i < ops.size(); ++i) {
-    fetch_ahead(ops, i + ahead);
-    const TurnOp& op = ops[i];
+  const TurnOp* const begin = ops.data();
+  const TurnOp* const end = begin + ops.size();
+  const auto first = [&](std::size_t n) { return begin + std::min(n, ops.size()); };
+  std::for_each(begin, first(3 * stage_ops), [this](const TurnOp& op) { fetch_slot(op); });
+  std::for_each(begin, first(2 * stage_ops), [this](const TurnOp& op) { fetch_group(op); });
+  std::for_each(begin, first(stage_ops), [](const TurnOp& op) { fetch_record(op); });
+  for (const TurnOp* at = begin; at != end; ++at) {
+    const auto left = static_cast<std::size_t>(end - at);
+    if (left > 3 * stage_ops) fetch_slot(at[3 * stage_ops]);
+    if (left > 2 * stage_ops) fetch_group(at[2 * stage_ops]);
+    if (left > stage_ops) fetch_record(at[stage_ops]);
+    const TurnOp& op = *at;
     if (!op.connection->is_open() || op.connection->closing) continue;
     dispatch(*op.connection, {.spec = op.spec,
                               .args = Args(args.data() + op.first, op.count),
                               .slot = op.slot,
                               .hash = op.hash,
-                              .keyed = op.keyed});
+                              .keyed = op.keyed,
+                              .plain = op.plain});
   }
   for (const TurnOp& op : ops) {
     if (op.connection->in_turn == 0) continue;

@@ -140,11 +140,13 @@ class Worker final : public EngineHost {
     Slot slot{};
     std::uint64_t hash = 0;
     bool keyed = false;
+    bool plain = false;  // its only key is known, and of this thread; its arity is right
   };
   // Before one or more of them.
   void read_clock();
   // Runs one command of a connection: checks, MULTI, session handlers, routing.
   void dispatch(Connection& c, const Call& call);
+  void dispatch_carefully(Connection& c, const Call& call);
   // Sends a request to the shard of its slot; the answer comes to request.ticket.
   void submit(Request&& request);
   // A ticket whose answer calls `done` on this thread.
@@ -190,12 +192,12 @@ class Worker final : public EngineHost {
     Connection* connection = nullptr;
     std::uint32_t first = 0, count = 0;  // of turn_args_
     const CommandSpec* spec = nullptr;
-    // Of the key, when it lies in database 0 and the fetching came so far.
-    const NodeTable* table = nullptr;
+    const NodeTable* table = nullptr;  // of the key, when it lies here in database 0
     std::uint64_t hash = 0;
     Slot slot{};
     bool keyed = false;
-    bool here = false;  // the key's slot is this thread's
+    bool here = false;   // the key's slot is this thread's
+    bool plain = false;  // as Call's
   };
   struct Link {
     std::unique_ptr<PeerLink> link;
@@ -228,7 +230,10 @@ class Worker final : public EngineHost {
   void route(Connection& c, const Call& call, Reply& reply);
   void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void run_here(Connection& c, const Call& call, Reply& reply);
-  void fetch_ahead(std::vector<TurnOp>& ops, std::size_t step) const;
+  void run_on_ring(Connection& c, const Call& call, Reply& reply);
+  void fetch_slot(const TurnOp& op) const;
+  void fetch_group(const TurnOp& op) const;
+  static void fetch_record(const TurnOp& op);
   bool transaction_command(Connection& c, const CommandSpec& spec, Args args);
   std::string moved_text(Slot slot) const;
   bool answers_here(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
@@ -255,6 +260,10 @@ class Worker final : public EngineHost {
   void publish();
   void look_at_memory();
   bool make_room();
+  void look_around();
+  bool ordinary(const Connection& c, const Call& call) const;
+  void ran(Connection& c, const Call& call, Reply& reply, std::size_t start);
+  bool calm_ = false, unlimited_ = false;  // as look_around() saw it last
   void free_closed();
   void on_bus_batch(BusConnection& from, std::string_view batch);
   void on_link_reply(NodeIndex peer, std::string_view batch);

@@ -8,14 +8,14 @@ namespace gyre {
 KeyRef CommandContext::find(std::string_view key, DbIndex in) {
   if (first_key_known) {
     first_key_known = false;
-    if (in == db) return find(key, first_slot, first_hash, in);
+    if (in == db) return find_in(*first_space, key, first_slot, first_hash, in);
   }
   return find(key, key_slot(key), key_hash(key), in);
 }
 
-KeyRef CommandContext::find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
+KeyRef CommandContext::find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash,
+                               DbIndex in) {
   KeyRef ref{.key = key, .slot = slot, .hash = hash};
-  KeySpace& space = spaces.of(slot);
   ref.space = &space;
   ref.found = space.locate(slot, in, key, hash);
   ref.node = ref.found.node();

@@ -147,11 +147,13 @@ class CommandContext {
   KeyRef find(std::string_view key) {
     if (!first_key_known) return find(key, db);
     first_key_known = false;
-    return find(key, first_slot, first_hash, db);
+    return find_in(*first_space, key, first_slot, first_hash, db);
   }
   KeyRef find(std::string_view key, DbIndex in);
   // The lookup that the caller has prepared (slot and hash are known).
-  KeyRef find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);
+  KeyRef find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
+    return find_in(spaces.of(slot), key, slot, hash, in);
+  }
 
   // The command's version in this key space: one per command.
   Version version(KeySpace& space) {
@@ -160,6 +162,15 @@ class CommandContext {
       version_ = space.clock().stamp(now);
     }
     return version_;
+  }
+  // A new value for a string, where that is all there is to do: nobody is told of the effect, and
+  // the record stays where it is. False: a Write is needed.
+  bool overwrite_in_place(const KeyRef& key, std::string_view value) {
+    if (sink || options.notify || !key.visible) return false;
+    if (!key.space->overwrite_in_place(key.slot, key.key, key.found, value, version(*key.space)))
+      return false;
+    wrote = true;
+    return true;
   }
   // Stamps anew: the commands of an EXEC stamp each for itself.
   void next_version() { stamped_in_ = nullptr; }
@@ -193,10 +204,13 @@ class CommandContext {
 
   // Slot and hash of the first key, when whoever routed the command has them already.
   bool first_key_known = false;
+  KeySpace* first_space = nullptr;
   Slot first_slot{};
   std::uint64_t first_hash = 0;
 
  private:
+  KeyRef find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);
+
   KeySpace* stamped_in_ = nullptr;
   Version version_{};
 };

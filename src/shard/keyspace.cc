@@ -90,8 +90,8 @@ const ApplyResult& KeySpace::merge(Slot slot, std::uint64_t hash, const Effect& 
   return merge_at(table_for_write(slot, effect.db), found.at_, slot, hash, effect, true);
 }
 
-inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
-                                      const Effect& effect, bool store) {
+inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot slot,
+                                             std::uint64_t hash, const Effect& effect, bool store) {
   ApplyOptions how{.keep_tombstones = options_.keep_tombstones,
                    .digests = options_.keep_tombstones};
   if (data(slot).others) how.floor = slot_floor(slot, effect.db);
@@ -139,6 +139,13 @@ void KeySpace::count(DbIndex db, const ApplyResult& r, bool was_record, bool is_
                static_cast<std::uint64_t>(r.live_before && r.expiry_before != 0);
   c.tombstones += static_cast<std::uint64_t>(is_record && !r.live_after) -
                   static_cast<std::uint64_t>(was_record && !r.live_before);
+}
+
+void KeySpace::write_header_row(Slot slot, DbIndex db, std::string_view key, const Node& record) {
+  row_prefix(row_key_, slot, db, key);
+  header_value(row_value_, record);
+  row_key_.push_back(0);
+  rows_.put(row_key_, row_value_);
 }
 
 void KeySpace::write_rows(Slot slot, const Effect& effect, const Node* record,

@@ -85,6 +85,8 @@ class KeySpace {
   Node* find(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash) const {
     return locate(slot, db, key, hash).node();
   }
+  // That of database 0, which stays where it is.
+  const NodeTable& first_table(Slot slot) const { return slots_[index_of(slot)].records; }
   // Three steps to a record that is not in the cache yet, each for the next: its slot, its group,
   // itself.
   void prefetch_slot(Slot slot) const {
@@ -93,12 +95,12 @@ class KeySpace {
     prefetch(&leaves_[index_of(slot)]);
     prefetch(&agreements_[index_of(slot)]);
   }
-  // Returns the table; it stays where it is in database 0, others may move.
-  const NodeTable* prefetch_group(Slot slot, DbIndex db, std::uint64_t hash) const {
+  void prefetch_group(Slot slot, DbIndex db, std::uint64_t hash) const {
+    prefetch_leaf(slot, hash);
+    if (const NodeTable* table = table_of(slot, db)) table->prefetch_group(hash);
+  }
+  void prefetch_leaf(Slot slot, std::uint64_t hash) const {
     if (!leaves_.empty()) leaves_[index_of(slot)].prefetch_for(hash);
-    const NodeTable* const table = table_of(slot, db);
-    if (table) table->prefetch_group(hash);
-    return table;
   }
   void prefetch_node(Slot slot, DbIndex db, std::uint64_t hash) const {
     if (const NodeTable* table = table_of(slot, db)) table->prefetch_node(hash);
@@ -109,6 +111,19 @@ class KeySpace {
   const ApplyResult& merge(Slot slot, std::uint64_t hash, const Effect& effect, bool store = true);
   // Where its record was found just now.
   const ApplyResult& merge(Slot slot, std::uint64_t hash, const Effect& effect, const Found& found);
+  // A new value for the string that was found: what merging an overwrite comes to where nothing of
+  // its effect is needed (no replicas). False: nothing was done, it must be merged.
+  bool overwrite_in_place(Slot slot, std::string_view key, const Found& found,
+                          std::string_view value, Version version) {
+    if (options_.keep_tombstones || found.changes_ != tables_changed_ || data(slot).others)
+      return false;
+    Node* const n = found.node();
+    if (!n || !takes_in_place(*n, value.size(), version)) return false;
+    put_in_place(*n, value, version);
+    if (!access_.frequency()) access_.begin(*n);
+    if (options_.persist) write_header_row(slot, found.db_, key, *n);
+    return true;
+  }
   // Raises the floor of (slot, db): everything at or below it is dead. Returns the records dropped.
   std::size_t raise_floor(Slot slot, DbIndex db, Version floor, bool store = true);
   Version slot_floor(Slot slot, DbIndex db) const;
@@ -298,6 +313,7 @@ class KeySpace {
   NodeTable& other_table_for_write(Slot slot, DbIndex db);
   const ApplyResult& merge_at(NodeTable& table, Node** at, Slot slot, std::uint64_t hash,
                               const Effect& effect, bool store);
+  void write_header_row(Slot slot, DbIndex db, std::string_view key, const Node& record);
   void write_rows(Slot slot, const Effect& effect, const Node* record, const ApplyResult& r);
   void count(DbIndex db, const ApplyResult& r, bool was_record, bool is_record);
   std::uint64_t expiring() const;  // live keys with an expiry, in all databases

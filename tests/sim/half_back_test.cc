@@ -1,8 +1,8 @@
 // A node that is back for one of the others only: who acted in its place, and cannot see it yet,
 // hears from the one that both see that it is no longer the one who knows.
-#include <doctest/doctest.h>
-
 #include <array>
+
+#include <doctest/doctest.h>
 
 #include "three_nodes.h"
 

@@ -17,7 +17,8 @@ class Node1 : public KeySpaces {
  public:
   // replicas: behave as on a ring (tombstones and counter sums are kept).
   explicit Node1(bool replicas = false, std::uint16_t clock_node = 8)
-      : space(KeySpaceOptions{.keep_tombstones = replicas, .clock_node = clock_node}) {}
+      : Node1(KeySpaceOptions{.keep_tombstones = replicas, .clock_node = clock_node}) {}
+  explicit Node1(const KeySpaceOptions& of_space) : space(of_space) {}
 
   KeySpace& of(Slot) override { return space; }
   bool whole() const override { return !space.options().keep_tombstones; }

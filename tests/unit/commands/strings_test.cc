@@ -1,4 +1,6 @@
+#include "base/hash.h"
 #include "fixture.h"
+#include "ring/slot.h"
 
 using gyre::test::Node1;
 
@@ -57,4 +59,73 @@ TEST_CASE("strings: expiry") {
     CHECK(node("GET a") == "$1 1");
     CHECK(node("SET a 1 EX 0") == "-ERR invalid expire time in 'set' command");
   }
+}
+
+namespace {
+
+struct Nobody final : gyre::EffectSink {
+  void made(gyre::Slot, std::uint64_t, const gyre::Effect&, const gyre::ApplyResult&) override {}
+};
+
+}  // namespace
+
+// With a sink every write is an effect that is merged; without, an overwrite may be done in place.
+TEST_CASE("strings: what is overwritten in place is as if it had been merged") {
+  using namespace gyre;
+  Nobody nobody;
+  Node1 merged(KeySpaceOptions{.persist = true, .clock_node = 8});
+  Node1 direct(KeySpaceOptions{.persist = true, .clock_node = 8});
+  merged.sink = &nobody;
+  Random random(7);
+  const auto below = [&](std::uint64_t n) { return static_cast<std::size_t>(random.below(n)); };
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string key = "k" + std::to_string(below(40));
+    const std::size_t size = below(8) == 0 ? below(70'000) : below(40);
+    const std::string value(size, static_cast<char>('a' + below(26)));
+    std::vector<std::string> words{"SET", key, value};
+    switch (below(12)) {
+      case 0:
+        words = {"DEL", key};
+        break;
+      case 1:
+        words = {"SET", key, value, "PX", std::to_string(1 + below(50))};
+        break;
+      case 2:
+        words = {"APPEND", key, value.substr(0, 20)};
+        break;
+      case 3:
+        words = {"MSET", key, value, "k1", "2", key, "last"};
+        break;
+      case 4:
+        words = {"GETSET", key, value};
+        break;
+      case 5:
+        words = {"RPUSH", key, value.substr(0, 20)};
+        break;
+      case 6:
+        words = {"SET", key, std::to_string(below(1000))};
+        break;
+      case 7:
+        words = {"INCR", key};
+        break;
+      case 8:
+        words = {"SET", key, value, "KEEPTTL"};
+        break;
+      default:
+        break;
+    }
+    merged.now = direct.now += static_cast<UnixMs>(below(3));
+    REQUIRE(merged.raw(words) == direct.raw(words));
+    REQUIRE(merged.wrote == direct.wrote);
+    const Node* const a = merged.space.find(key_slot(key), {0}, key, key_hash(key));
+    const Node* const b = direct.space.find(key_slot(key), {0}, key, key_hash(key));
+    REQUIRE((a == nullptr) == (b == nullptr));
+    if (a) {
+      REQUIRE(a->version == b->version);
+      REQUIRE(a->access() == b->access());
+    }
+    REQUIRE(merged.space.memory_used() == direct.space.memory_used());
+    REQUIRE(merged.space.rows().take() == direct.space.rows().take());
+  }
+  CHECK(merged.space.counts({0}).keys == direct.space.counts({0}).keys);
 }

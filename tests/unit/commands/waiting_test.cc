@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "fixture.h"
 #include "commands/parse.h"
+#include "fixture.h"
 
 using namespace gyre;
 using gyre::test::Node1;

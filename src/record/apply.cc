@@ -142,30 +142,8 @@ void merge_string(Merging& m, const Effect& e) {
   }
 }
 
-void merge_collection(Merging& m, const Effect& e) {
-  Collection* c = nullptr;
-  if (m.node && m.node->has(Node::boxed)) {
-    c = collection_of(*m.node);
-  } else {
-    c = type_spec(m.type).make(m.slabs);
-    reshape(m, e.key, sizeof c, m.type, Node::boxed, m.floor);
-    std::memcpy(m.node->value_data(), &c, sizeof c);
-  }
-  Version newest = std::max(m.node->version, m.floor);
-  if (c->floor < m.floor) {
-    c->floor = m.floor;
-    // An element may lose its base and keep sums: its row changes, too.
-    c->drop_below(m.floor, [&](std::string_view id, bool still_there) {
-      m.result.removed.emplace_back(id);
-      if (!still_there) ++m.gone;
-    });
-    // What fell may have been newer than the floor: sums fall by the version that began them.
-    newest = m.floor;
-    c->for_each([&](const ElementView& element) {
-      newest = std::max(newest, element.cell.newest());
-      return true;
-    });
-  }
+// Into a collection of their type whose floor is m.floor. `newest`: of the record without them.
+void merge_elements(Merging& m, const Effect& e, Collection* c, Version newest) {
   for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
     const Change& change = e.changes[i];
     if (claim(change) <= m.floor) {
@@ -190,6 +168,50 @@ void merge_collection(Merging& m, const Effect& e) {
     return;
   }
   m.node->version = newest;
+}
+
+void merge_collection(Merging& m, const Effect& e) {
+  Collection* c = nullptr;
+  if (m.node && m.node->has(Node::boxed)) {
+    c = collection_of(*m.node);
+  } else {
+    c = type_spec(m.type).make(m.slabs);
+    reshape(m, e.key, sizeof c, m.type, Node::boxed, m.floor);
+    std::memcpy(m.node->value_data(), &c, sizeof c);
+  }
+  Version newest = std::max(m.node->version, m.floor);
+  if (c->floor < m.floor) {
+    c->floor = m.floor;
+    // An element may lose its base and keep sums: its row changes, too.
+    c->drop_below(m.floor, [&](std::string_view id, bool still_there) {
+      m.result.removed.emplace_back(id);
+      if (!still_there) ++m.gone;
+    });
+    // What fell may have been newer than the floor: sums fall by the version that began them.
+    newest = m.floor;
+    c->for_each([&](const ElementView& element) {
+      newest = std::max(newest, element.cell.newest());
+      return true;
+    });
+  }
+  merge_elements(m, e, c, newest);
+}
+
+// The plain case of a collection: elements for a record of their type whose floor stays, and that
+// has no expiry.
+bool fast_elements(Merging& m, const Effect& e) {
+  if (!m.node || e.type <= TypeId::string || e.expiry.version || stored_type(*m.node) != e.type ||
+      (m.node->flags() & (Node::boxed | Node::has_expiry)) != Node::boxed)
+    return false;
+  Collection* const c = collection_of(*m.node);
+  if (e.floor > c->floor || m.options.floor > c->floor || m.node->version <= c->floor) return false;
+  m.floor = c->floor;
+  m.type = e.type;
+  merge_elements(m, e, c, m.node->version);
+  m.result.header_changed = !m.node->has(Node::boxed);  // nothing is left
+  m.result.changed = m.result.header_changed || !m.result.taken.empty();
+  m.result.live_after = record_live(*m.node);
+  return true;
 }
 
 // The plain case: one overwrite of a string above all that is there.
@@ -426,7 +448,7 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
   } else if (fast_string(m, effect)) {
     if (digests)
       result.digest_delta += cell_digest(m.seed, {}, string_cell(*m.node)) - string_before;
-  } else {
+  } else if (!fast_elements(m, effect)) {
     merge_general(m, effect);
     if (digests && !record_was && stored_type(*m.node) == TypeId::string) {
       result.digest_delta += cell_digest(m.seed, {}, string_cell(*m.node));

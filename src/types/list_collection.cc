@@ -70,7 +70,7 @@ CellMerge ListCollection::merge(const Change& change, bool keep_tombstones) {
   if (!tree_.empty()) tree_.seek(key, path);
   if (tree_.empty() || !path.chunk->find(key, place, old)) {
     if (change.tombstone && !keep_tombstones) return untouched;
-    insert(key, fresh);
+    insert_at(key, fresh, path, place);
     return taken;
   }
   if (change.version <= old.version) {
@@ -96,16 +96,26 @@ CellMerge ListCollection::merge(const Change& change, bool keep_tombstones) {
 
 // The key is not there.
 void ListCollection::insert(const ListKey& key, const ListEntry& entry) {
+  ListPath path;
+  ListPlace place;
+  if (!tree_.empty()) look_for_place(key, path, place);
+  insert_at(key, entry, path, place);
+}
+
+void ListCollection::look_for_place(const ListKey& key, ListPath& path, ListPlace& place) const {
+  tree_.seek(key, path);
+  ListEntry behind;
+  const bool there = path.chunk->find(key, place, behind);
+  GYRE_ASSERT(!there);
+}
+
+// Where it was looked for just now; in an empty list that is not read.
+void ListCollection::insert_at(const ListKey& key, const ListEntry& entry, ListPath& path,
+                               ListPlace& place) {
   Slabs& slabs = tree_.slabs();
   count(entry, 1);
-  ListPath path;
   if (tree_.empty()) return tree_.insert_after(path, ListChunk::make(slabs, entry, false));
   for (;;) {
-    tree_.seek(key, path);
-    ListPlace place;
-    ListEntry behind;
-    const bool there = path.chunk->find(key, place, behind);
-    GYRE_ASSERT(!there);
     const std::uint32_t live_before = path.chunk->live(), bytes_before = path.chunk->bytes();
     // A long list that grows at its ends takes whole chunks at once.
     const bool at_front = place.offset == 0, at_back = place.offset == path.chunk->used();
@@ -122,6 +132,7 @@ void ListCollection::insert(const ListKey& key, const ListEntry& entry) {
     ListChunk* right = ListChunk::split(slabs, left);
     tree_.changed(path, left, live_before, bytes_before);
     tree_.insert_after(path, right);
+    look_for_place(key, path, place);
   }
 }
 

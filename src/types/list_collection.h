@@ -94,6 +94,8 @@ class ListCollection final : public Collection {
     return true;
   }
   void insert(const ListKey& key, const ListEntry& entry);
+  void look_for_place(const ListKey& key, ListPath& path, ListPlace& place) const;
+  void insert_at(const ListKey& key, const ListEntry& entry, ListPath& path, ListPlace& place);
   void erase(ListPath& path, const ListPlace& place);
   void append(const ListEntry& entry);
   void count(const ListEntry& entry, int by);

@@ -102,7 +102,8 @@ void ListTree::seek(const ListKey& key, ListPath& path) const {
   void* child = root_;
   for (unsigned level = 0; level < height_; ++level) {
     auto* node = static_cast<ListInner*>(child);
-    unsigned i = node->n - 1;
+    // The ends first: that is where lists change.
+    unsigned i = node->n == 1 || key.number < node->number[1] ? 0 : node->n - 1;
     for (; i > 0; --i) {
       if (node->number[i] < key.number) break;
       if (node->number[i] > key.number) continue;

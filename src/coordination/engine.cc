@@ -175,17 +175,20 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
   return r;
 }
 
-void Engine::act_request(Request&& request) {
+void Engine::act_request(Request&& request, const Known& known) {
   std::vector<CommandView> views;
   views.reserve(request.commands.size());
   for (const OwnedCommand& c : request.commands) views.push_back({&c.spec(), c.args(), c.db()});
   Job job{.ticket = request.ticket,
           .slot = request.slot,
+          .hash = known.hash,
+          .hash_known = known.known,
           .protocol = request.protocol,
           .levels = request.levels,
           .exec = request.exec,
           .ceiling = request.ceiling,
           .above = request.above,
+          .now = known.now,
           .begun = request.begun,
           .wait = request.wait,
           .waited = request.waited,

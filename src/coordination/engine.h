@@ -224,7 +224,9 @@ class Engine final : private SyncHost {
   // without this node, although no link broke yet: the slot is unsure.
   void set_silent(NodeIndex peer, bool silent);
   const PeerView& peer(NodeIndex n) const { return peers_[n.value].view; }
-  void on_message(NodeIndex from, const Envelope& envelope);
+  // Of one batch, in their order.
+  void on_messages(NodeIndex from, std::span<const Envelope> envelopes);
+  void on_message(NodeIndex from, const Envelope& envelope) { on_messages(from, {&envelope, 1}); }
   // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on.
   bool outbox_empty(NodeIndex peer) const {
     return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty();
@@ -256,6 +258,8 @@ class Engine final : private SyncHost {
   Inquiries& inquiries() { return inquiries_; }
   // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
   std::size_t slots_differing() const;
+  // Whether commands of the slot run here, as far as is known without asking the ring.
+  bool acts_for(Slot slot) const { return alone_ || state(slot).acting; }
   // What a command or an effect of the slot will ask for here.
   void prefetch_slot(Slot slot) const {
     if (alone_) return;
@@ -358,7 +362,16 @@ class Engine final : private SyncHost {
   void begin_acting(Slot slot);
   bool moves_to(Slot slot, NodeIndex acting);
   Request request_of(std::span<const CommandView> commands, const Job& job) const;
-  void act_request(Request&& request);
+  void act_request(Request&& request) { act_request(std::move(request), Known()); }
+  void act_request(Request&& request, const Known& known);
+  void take_message(NodeIndex from, const Envelope& envelope);
+  // Forwarded commands that came one behind the other: what they will need is fetched ahead.
+  struct Arrived {
+    Request request;
+    std::uint64_t hash = 0;
+    bool plain = false;  // one key, which has that hash
+  };
+  void run_arrived();
   void deliver(const Ticket& ticket, std::string&& reply);
   void deliver_error(const Ticket& ticket, const Error& error);
   void deliver_late(const Ticket& ticket);
@@ -768,6 +781,7 @@ class Engine final : private SyncHost {
   std::int64_t stamped_ahead_ms_ = 0;
   std::int64_t others_ahead_ms_ = 0;        // the highest clock of those that are up, less this one
   std::vector<EffectAhead> effects_ahead_;  // their room
+  std::vector<Arrived> arrived_;
   Version set_back_at_{};                   // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>

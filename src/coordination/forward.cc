@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/probe.h"
 #include "coordination/engine.h"
@@ -192,7 +193,42 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
     GYRE_PROBE(moved);
     make_unsure(r.slot);
   }
-  act_request(std::move(r));
+  Arrived arrived{.request = std::move(r)};
+  const OwnedCommand& first = arrived.request.commands.front();
+  if (arrived.request.commands.size() == 1 && first.spec().plain) {
+    arrived.plain = true;
+    arrived.hash = key_hash(first.args()[1]);
+    space_.prefetch_slot(arrived.request.slot);
+    prefetch_slot(arrived.request.slot);
+  }
+  arrived_.push_back(std::move(arrived));
+}
+
+void Engine::run_arrived() {
+  std::vector<Arrived> arrived;
+  arrived.swap(arrived_);
+  const std::size_t many = arrived.size();
+  constexpr std::size_t apart = 4;
+  const auto group = [&](std::size_t i) {
+    const Arrived& a = arrived[i];
+    if (a.plain) space_.prefetch_group(a.request.slot, a.request.commands.front().db(), a.hash);
+  };
+  const auto record = [&](std::size_t i) {
+    const Arrived& a = arrived[i];
+    if (a.plain) space_.prefetch_node(a.request.slot, a.request.commands.front().db(), a.hash);
+  };
+  for (std::size_t i = 0; i < std::min(2 * apart, many); ++i) group(i);
+  for (std::size_t i = 0; i < std::min(apart, many); ++i) record(i);
+  const UnixMs now = clock_.wall_ms();
+  for (std::size_t i = 0; i < many; ++i) {
+    if (i + 2 * apart < many) group(i + 2 * apart);
+    if (i + apart < many) record(i + apart);
+    Arrived& a = arrived[i];
+    const Known known{.now = now, .slot = a.request.slot, .hash = a.hash, .known = a.plain};
+    act_request(std::move(a.request), known);
+  }
+  arrived.clear();
+  if (arrived_.empty()) arrived_.swap(arrived);
 }
 
 void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {

@@ -185,7 +185,16 @@ void Engine::take_outbox(NodeIndex peer, std::string& to) {
   p.unsent.clear();
 }
 
-void Engine::on_message(NodeIndex from, const Envelope& e) {
+void Engine::on_messages(NodeIndex from, std::span<const Envelope> envelopes) {
+  for (const Envelope& e : envelopes) {
+    // Those before it first: what else comes may be about what they read.
+    if (e.kind != Kind::forward && !arrived_.empty()) run_arrived();
+    take_message(from, e);
+  }
+  if (!arrived_.empty()) run_arrived();
+}
+
+void Engine::take_message(NodeIndex from, const Envelope& e) {
   bool ok = true;
   const auto handle = [&]<class M>(M message, void (Engine::*method)(NodeIndex, const M&)) {
     ok = decode_message(e, message);

@@ -291,12 +291,12 @@ inline void Worker::fetch_slot(const TurnOp& op) const {
   engine_->prefetch_slot(op.slot);
 }
 inline void Worker::fetch_group(const TurnOp& op) const {
-  if (!op.table) return;
+  if (!op.table || !engine_->acts_for(op.slot)) return;
   op.table->prefetch_group(op.hash);
   space_->prefetch_leaf(op.slot, op.hash);
 }
-inline void Worker::fetch_record(const TurnOp& op) {
-  if (op.table) op.table->prefetch_node(op.hash);
+inline void Worker::fetch_record(const TurnOp& op) const {
+  if (op.table && engine_->acts_for(op.slot)) op.table->prefetch_node(op.hash);
 }
 
 void Worker::run_turn_ops() {
@@ -319,7 +319,7 @@ void Worker::run_turn_ops() {
   const auto first = [&](std::size_t n) { return begin + std::min(n, ops.size()); };
   std::for_each(begin, first(3 * stage_ops), [this](const TurnOp& op) { fetch_slot(op); });
   std::for_each(begin, first(2 * stage_ops), [this](const TurnOp& op) { fetch_group(op); });
-  std::for_each(begin, first(stage_ops), [](const TurnOp& op) { fetch_record(op); });
+  std::for_each(begin, first(stage_ops), [this](const TurnOp& op) { fetch_record(op); });
   for (const TurnOp* at = begin; at != end; ++at) {
     const auto left = static_cast<std::size_t>(end - at);
     if (left > 3 * stage_ops) fetch_slot(at[3 * stage_ops]);

@@ -233,7 +233,7 @@ class Worker final : public EngineHost {
   void run_on_ring(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;
   void fetch_group(const TurnOp& op) const;
-  static void fetch_record(const TurnOp& op);
+  void fetch_record(const TurnOp& op) const;
   bool transaction_command(Connection& c, const CommandSpec& spec, Args args);
   std::string moved_text(Slot slot) const;
   bool answers_here(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
@@ -333,6 +333,7 @@ class Worker final : public EngineHost {
   std::uint64_t gate_seen_ = 0;
   std::string batch_;
   bool batch_had_messages_ = false;
+  std::vector<Envelope> envelopes_;  // of the batch, for this thread
   SteadyMs last_client_check_ = 0;
   std::vector<std::uint64_t> client_paused_;  // by CLIENT PAUSE
 

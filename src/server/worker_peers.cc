@@ -241,12 +241,13 @@ bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) 
   if (sent_wall) engine_->peer_heard(peer, h, sent_wall);
   batch_had_messages_ = false;
   Envelope e;
+  envelopes_.clear();
   while (reader.next(e)) {
     batch_had_messages_ = true;
     if (e.kind < Kind::end)
       published_.inside.kinds()[static_cast<std::size_t>(e.kind)].add(e.body.size());
     if (e.shard == shard_.value) {
-      engine_->on_message(peer, e);
+      envelopes_.push_back(e);
     } else if (e.shard < server_.shards()) {
       const Kind kind = e.kind;
       send_mail({e.shard}, [peer, kind, shard = e.shard, body = std::string(e.body)](Worker& w) {
@@ -254,6 +255,7 @@ bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) 
       });
     }
   }
+  engine_->on_messages(peer, envelopes_);
   return reader.ok();
 }
 

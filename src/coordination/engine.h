@@ -782,7 +782,7 @@ class Engine final : private SyncHost {
   std::int64_t others_ahead_ms_ = 0;        // the highest clock of those that are up, less this one
   std::vector<EffectAhead> effects_ahead_;  // their room
   std::vector<Arrived> arrived_;
-  Version set_back_at_{};                   // zero: not since the start
+  Version set_back_at_{};  // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;                                 // op id -> walk

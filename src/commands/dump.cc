@@ -2,6 +2,8 @@
 //
 // What is dumped is what a client sees: no versions, no removed elements, counters as their totals.
 
+#include "commands/dump.h"
+
 #include <array>
 #include <limits>
 #include <optional>
@@ -20,6 +22,8 @@ namespace {
 std::string_view text_of(const Cell& cell, rdb::Value& value) {
   return cell.has_sums ? value.keep(cell_text(cell)) : cell.stored;
 }
+
+}  // namespace
 
 rdb::Value value_of(const KeyRef& key) {
   rdb::Value value;
@@ -42,6 +46,8 @@ rdb::Value value_of(const KeyRef& key) {
   });
   return value;
 }
+
+namespace {
 
 void dump(CommandContext& ctx) {
   const KeyRef key = ctx.find(ctx.arg(1));

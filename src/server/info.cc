@@ -177,8 +177,8 @@ void memory_section(InfoLines& out) {
   out.zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
 }
 
-// There are no snapshots and no rewrites: the store on disk is always current. Its figures are in
-// the section Store.
+// There are no rewrites, and snapshots only for whoever wants one: the store on disk is always
+// current. Its figures are in the section Store.
 void persistence_section(InfoLines& out) {
   Server& server = out.server();
   const Store* store = server.store();
@@ -186,13 +186,15 @@ void persistence_section(InfoLines& out) {
   const std::string_view health = stats.failing ? "err" : "ok";
   out.put("loading", server.loading() ? 1 : 0);
   if (server.loading()) out.put("loading_loaded_rows", server.loaded_rows.load());
-  out.zeros({"async_loading", "rdb_bgsave_in_progress"});
-  out.put_signed("rdb_last_save_time",
-                 (stats.last_sync_ms > 0 ? stats.last_sync_ms : server.started_ms()) / 1000);
-  out.put("rdb_last_bgsave_status", "ok");
-  out.put_signed("rdb_last_bgsave_time_sec", -1);
-  out.put_signed("rdb_current_bgsave_time_sec", -1);
-  out.zeros({"rdb_saves", "rdb_last_cow_size"});
+  const Snapshots::State snapshot = server.snapshots().state();
+  out.zeros({"async_loading"});
+  out.put("rdb_bgsave_in_progress", server.snapshots().running() ? 1 : 0);
+  out.put_signed("rdb_last_save_time", server.snapshots().last_save_ms() / 1000);
+  out.put("rdb_last_bgsave_status", snapshot.failed ? "err" : "ok");
+  out.put_signed("rdb_last_bgsave_time_sec", snapshot.took_s);
+  out.put_signed("rdb_current_bgsave_time_sec", snapshot.runs_s);
+  out.put("rdb_saves", snapshot.saves);
+  out.zeros({"rdb_last_cow_size"});
   out.put("aof_enabled", server.persist() ? 1 : 0);
   out.zeros({"aof_rewrite_in_progress", "aof_rewrite_scheduled"});
   out.put_signed("aof_last_rewrite_time_sec", -1);

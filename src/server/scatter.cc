@@ -142,6 +142,16 @@ void Worker::walk_all(WalkRequest request, std::function<void(WalkResult&&)> don
 
 bool Worker::with_barrier(const std::function<void()>& f) {
   GYRE_ASSERT(server_.alone());
+  return while_others_stand([&] {
+    f();
+    // All shards' rows are durable before the answer leaves and the others go on.
+    for (std::size_t i = 0; i < server_.shards(); ++i)
+      server_.worker({static_cast<std::uint16_t>(i)}).engine_->end_turn();
+    if (server_.persist()) server_.wait_all_persisted();
+  });
+}
+
+bool Worker::while_others_stand(const std::function<void()>& f) {
   const bool others = server_.shards() > 1;
   if (others && !server_.barrier_try_own()) return false;
   if (others) metrics_.barriers.add();
@@ -154,10 +164,6 @@ bool Worker::with_barrier(const std::function<void()>& f) {
   }
   if (others) server_.barrier_wait_parked(server_.shards() - 1);
   f();
-  // All shards' rows are durable before the answer leaves and the others go on.
-  for (std::size_t i = 0; i < server_.shards(); ++i)
-    server_.worker({static_cast<std::uint16_t>(i)}).engine_->end_turn();
-  if (server_.persist()) server_.wait_all_persisted();
   if (others) server_.barrier_release();
   return true;
 }

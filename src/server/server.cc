@@ -303,6 +303,9 @@ Result<void> Server::start() {
     w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock(), w.random_,
                                          w.command_options_, w.metrics_, w);
   }
+  if (const std::string file = config_.import_file.get(); !file.empty()) {
+    if (auto opened = import_.open(file); !opened) return opened;
+  }
   if (auto listening = open_listeners(); !listening) return listening;
   for (auto& w : workers_) threads_.emplace_back([&w] { w->run(); });
   // Clients hear -LOADING meanwhile; the threads leave their shards alone until they are told
@@ -357,6 +360,8 @@ std::string Server::waiting_for() const {
 }
 
 void Server::tick(Worker& w) {
+  snapshots_.poll();
+  if (import_.due() && serving()) import_.step(w);
   if (alone() || loading()) return;
   membership_->tick(w);
   const SteadyMs now = clock().steady_ms();
@@ -435,6 +440,7 @@ int Server::wait() {
     stopped_.wait(lock, [this] { return stop_requests_.load() > 0; });
   }
   LOG_NOTICE("stopping");
+  snapshots_.stop();
   for (auto& w : workers_) {
     w->post([this](Worker& worker) {
       if (worker.shard().value != 0) return;

@@ -20,10 +20,12 @@
 #include "membership/identity.h"
 #include "persist/store.h"
 #include "ring/ring.h"
+#include "server/import.h"
 #include "server/info.h"
 #include "server/membership.h"
 #include "server/pubsub.h"
 #include "server/slow_log.h"
+#include "server/snapshot.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -56,6 +58,9 @@ class Server final : public StoreSink {
   bool disk_failing() const;
   Detector::Load take_load();
   Store* store() { return store_.get(); }
+  const Store* store() const { return store_.get(); }
+  Snapshots& snapshots() { return snapshots_; }
+  const Snapshots& snapshots() const { return snapshots_; }
   bool persist() const { return persist_; }
   std::size_t shards() const { return workers_.size(); }
   Worker& worker(ShardIndex shard) { return *workers_[shard.value]; }
@@ -140,6 +145,8 @@ class Server final : public StoreSink {
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
+  Snapshots snapshots_{*this};
+  Import import_;
   CommandOptions command_options_;  // under options_mutex_
   mutable std::mutex options_mutex_;
   std::atomic<std::uint64_t> command_options_version_{0};

@@ -23,6 +23,7 @@ std::span<const SessionRow> connection_handlers();  // session_connection.cc
 std::span<const SessionRow> client_handlers();      // session_client.cc
 std::span<const SessionRow> pubsub_handlers();      // session_pubsub.cc
 std::span<const SessionRow> server_handlers();      // session_server.cc
+std::span<const SessionRow> snapshot_handlers();    // session_snapshot.cc
 std::span<const SessionRow> debug_handlers();       // session_debug.cc
 std::span<const SessionRow> walk_handlers();        // session_walk.cc
 std::span<const SessionRow> cluster_handlers();     // session_cluster.cc

@@ -88,13 +88,6 @@ void swapdb(SessionCall& call) {
   call.reply.error("SWAPDB of two different databases is not built yet");
 }
 
-// When data was last forced to the disk; before that, when the node began with what it had read.
-void lastsave(SessionCall& call) {
-  const Store* store = call.server().store();
-  const UnixMs synced = store ? store->stats().last_sync_ms : 0;
-  call.reply.integer((synced > 0 ? synced : call.server().started_ms()) / 1000);
-}
-
 // Nodes of a ring are equals: each is a master without replicas to Redis' eyes.
 void role(SessionCall& call) {
   call.reply.array(3);
@@ -184,7 +177,6 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"COMMAND|HELP", command},
     {"SHUTDOWN", shutdown},
     {"SWAPDB", swapdb},
-    {"LASTSAVE", lastsave},
     {"ROLE", role},
     {"MODULE|LIST", empty_array},
     {"FUNCTION|FLUSH", function_flush},

@@ -158,6 +158,8 @@ class Worker final : public EngineHost {
   // Holds every other thread of a node that is alone while f runs here.
   // False: another thread has it; try again later.
   bool with_barrier(const std::function<void()>& f);
+  // The same on a ring as well, for what changes nothing: nobody waits for the disk.
+  bool while_others_stand(const std::function<void()>& f);
   // Runs a command whose keys are of several threads and which may wait for the first of them,
   // under that number. False: as with_barrier().
   bool run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait, Waiting& how,

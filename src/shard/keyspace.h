@@ -253,6 +253,20 @@ class KeySpace {
   // Bytes of all records, their tables and the queue of expiries.
   std::size_t memory_used() const { return slabs_.used() + due_.capacity() * sizeof(Due); }
 
+  // Every record of a database, dead or alive: f(Node&).
+  template <class F>
+  void for_each_of(DbIndex db, F f) const {
+    for (std::size_t i = 0; i < options_.slots; ++i) {
+      const Slot slot{static_cast<std::uint16_t>(options_.first.value + i)};
+      if (const NodeTable* table = table_of(slot, db)) {
+        table->for_each([&](Node* n) {
+          f(*n);
+          return true;
+        });
+      }
+    }
+  }
+
   // Called with every version merged, so that the clock's stamps lie above them.
   void see(Version v) { clock_.see(v); }
 

@@ -1,0 +1,107 @@
+// SAVE, BGSAVE, LASTSAVE: the snapshots of server/snapshot.h, asked for by a client.
+
+#include <array>
+
+#include "server/session_parts.h"
+
+namespace gyre {
+namespace {
+
+constexpr std::string_view started = "+Background saving started\r\n";
+constexpr std::string_view in_progress = "Background save already in progress";
+
+// Again, as soon as no other thread holds the node. `refused` hears of what stands against it.
+void begin_snapshot(Worker& worker, bool alone_already, Snapshots::Done done,
+                    std::function<void(const Error&)> refused, std::function<void()> begun) {
+  Snapshots& snapshots = worker.server().snapshots();
+  std::optional<Error> error;
+  const auto begin = [&] {
+    if (snapshots.running()) {
+      error = Error(Errc::err, std::string(in_progress));
+    } else if (const auto began = snapshots.begin(done); !began) {
+      error = began.error();
+    }
+  };
+  if (alone_already) {
+    begin();
+  } else if (!worker.while_others_stand(begin)) {
+    worker.post([=](Worker& again) { begin_snapshot(again, false, done, refused, begun); });
+    return;
+  }
+  error ? refused(*error) : begun();
+}
+
+// Whether the command may begin; answers why not.
+bool may_begin(SessionCall& call) {
+  if (!call.server().snapshots().running()) return true;
+  call.reply.error(in_progress);
+  return false;
+}
+
+// The reply to `client`, which is of `home`'s thread; from any thread.
+void answer_client(Server& server, ShardIndex home, std::uint64_t client, std::uint64_t place,
+                   std::string reply) {
+  server.worker(home).post([=](Worker& w) { finish_later(w, client, place, std::string(reply)); });
+}
+
+std::string error_reply(const Error& error) {
+  std::string out;
+  Reply(out, 2).error(error);
+  return out;
+}
+
+void save(SessionCall& call) {
+  if (!may_begin(call)) return;
+  if (refused_inline(call)) return;
+  Server& server = call.server();
+  const ShardIndex home = call.worker.shard();
+  const std::uint64_t client = call.connection.id, place = call.later(true);
+  const auto answer = [&server, home, client, place](std::string reply) {
+    answer_client(server, home, client, place, std::move(reply));
+  };
+  begin_snapshot(
+      call.worker, false,
+      [answer](const Result<void>& result) {
+        answer(result ? std::string("+OK\r\n") : error_reply(result.error()));
+      },
+      [answer](const Error& error) { answer(error_reply(error)); }, [] {});
+}
+
+void bgsave(SessionCall& call) {
+  if (call.args.size() > 2 || (call.args.size() == 2 && !is_word(call.args[1], "schedule")))
+    return call.reply.error(Errc::syntax);
+  if (!may_begin(call)) return;
+  if (call.all_here) {
+    return begin_snapshot(
+        call.worker, true, {}, [&](const Error& error) { call.reply.error(error); },
+        [&] { call.reply.raw(started); });
+  }
+  if (refused_inline(call)) return;
+  Server& server = call.server();
+  const ShardIndex home = call.worker.shard();
+  const std::uint64_t client = call.connection.id, place = call.later(true);
+  const auto answer = [&server, home, client, place](std::string reply) {
+    answer_client(server, home, client, place, std::move(reply));
+  };
+  begin_snapshot(
+      call.worker, false, {}, [answer](const Error& error) { answer(error_reply(error)); },
+      [answer] { answer(std::string(started)); });
+}
+
+void lastsave(SessionCall& call) {
+  call.reply.integer(call.server().snapshots().last_save_ms() / 1000);
+}
+
+constexpr auto rows = std::to_array<SessionRow>({
+    {"SAVE", save},
+    {"BGSAVE", bgsave},
+    {"LASTSAVE", lastsave},
+});
+
+}  // namespace
+
+std::span<const SessionRow> snapshot_handlers() {
+  return rows;
+}
+
+}  // namespace gyre

@@ -1,0 +1,70 @@
+// Snapshots: SAVE and BGSAVE write the node's keys into an RDB file that Redis 7 loads.
+//
+// Happy path: all threads stand still for the time of a fork -> the child, which has the memory as
+// it was at that moment, writes beside the file, syncs, renames, and ends -> thread 0 hears of that
+// at its next tick and answers whoever waits (SAVE). Nobody is kept from working meanwhile; what
+// changes meanwhile is held twice. Failures: no fork, no space, no right to write: the child says
+// which by its exit code, the file of before stays as it was.
+//
+// The node needs no snapshot for itself, its store is always current: they are for backups and for
+// taking the keys to another store. On a ring a node writes what it holds, its replicas' share.
+//
+// Threading: begin() on a thread that has made all others stand still; poll() on thread 0; the rest
+// on any. The child is one thread: it takes no lock that another may have held, so it logs nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace gyre {
+
+class Server;
+
+class Snapshots {
+ public:
+  // Called on thread 0 when the snapshot has ended: well, or why not.
+  using Done = std::function<void(const Result<void>&)>;
+
+  explicit Snapshots(Server& server) : server_(server) {}
+
+  bool running() const { return running_.load(std::memory_order_acquire); }
+  // Not while one is running. `done` may be empty.
+  Result<void> begin(Done done);
+  void poll();
+  // The process ends: the child's file is of no use any more.
+  void stop();
+
+  struct State {
+    UnixMs saved_ms = 0;  // when the last good one was begun; 0: never
+    bool failed = false;  // the last one
+    std::int64_t took_s = -1, runs_s = -1;
+    std::uint64_t saves = 0;
+  };
+  State state() const;
+  // When a snapshot was last written or data last forced to the disk; before that, when the node
+  // began with what it had read.
+  UnixMs last_save_ms() const;
+
+ private:
+  int write(const std::string& path, const std::string& beside, UnixMs now) const;
+
+  Server& server_;
+  std::atomic<bool> running_{false};
+  mutable std::mutex mutex_;  // of what follows
+  pid_t child_ = 0;
+  UnixMs begun_ms_ = 0;
+  std::string path_, beside_;
+  Done done_;
+  State state_;
+};
+
+}  // namespace gyre

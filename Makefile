@@ -30,6 +30,8 @@ OPT_fuzz := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefi
 CXXFLAGS += $(OPT_$(KIND))
 LDFLAGS += $(filter -fsanitize=%,$(OPT_$(KIND)))
 LIBS := -luv -lhiredis -lrocksdb -lxxhash -llzf -lcrypto -lpthread
+# Lua and its modules are static: as shared objects these would bring the Lua that is compiled as C.
+LIBS += -l:liblua5.1-cjson.a -l:liblua5.1-bitop.a -l:liblua5.1-c++.a
 ifneq ($(filter release clang,$(KIND)),)
 LIBS += -ljemalloc
 endif

@@ -471,8 +471,11 @@ std::string_view command_group(const CommandSpec& spec) {
 std::vector<std::string_view> command_flags(const CommandSpec& spec) {
   Names names;
   for (const auto& [bit, name] : flag_names) {
+    // What a script may do is up to the script.
+    if ((bit & (flag::write | flag::may_replicate)) && (spec.flags & flag::script_call)) continue;
     if (spec.flags & bit) names.push_back(name);
   }
+  if (spec.flags & flag::script_call) names.push_back("no_mandatory_keys");
   if (spec.find_keys || (spec.flags & flag::movablekeys)) names.push_back("movablekeys");
   return names;
 }
@@ -490,7 +493,7 @@ std::vector<std::string_view> command_categories(const CommandSpec& spec) {
     if (!own_type && command_group(spec) == group) add(category);
   }
   const bool script = has_word(spec.categories, "@scripting");
-  if (spec.flags & flag::write) add("@write");
+  if ((spec.flags & flag::write) && !(spec.flags & flag::script_call)) add("@write");
   if ((spec.flags & flag::read) && !script) add("@read");
   if (spec.flags & flag::admin) add("@admin"), add("@dangerous");
   if (spec.flags & flag::pubsub) add("@pubsub");

@@ -38,6 +38,7 @@ std::span<const CommandSpec> hyperloglog_commands();
 std::span<const CommandSpec> geo_commands();
 std::span<const CommandSpec> stream_commands();
 std::span<const CommandSpec> pubsub_commands();
+std::span<const CommandSpec> scripting_commands();
 std::span<const CommandSpec> session_commands();
 std::span<const CommandSpec> internal_commands();
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/probe.h"
 #include "ring/slot.h"
+#include "shard/script.h"
 
 namespace gyre {
 
@@ -176,6 +177,17 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
 }
 
 void Engine::act_request(Request&& request, const Known& known) {
+  if (held_) [[unlikely]] {
+    if (busy_script_) return deliver_error(request.ticket, Errc::busy);
+    held_requests_.push_back(std::move(request));
+    return;
+  }
+  if (!request.runs_script()) return act_now(std::move(request), known);
+  auto kept = std::make_shared<Request>(std::move(request));
+  host_.apart([this, kept] { act_now(std::move(*kept), Known()); });
+}
+
+void Engine::act_now(Request&& request, const Known& known) {
   std::vector<CommandView> views;
   views.reserve(request.commands.size());
   for (const OwnedCommand& c : request.commands) views.push_back({&c.spec(), c.args(), c.db()});
@@ -312,10 +324,104 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   return execute_or_park(commands, job, out, gate, false);
 }
 
+// ---- scripts
+
+// What a script may call: keys of its own shard, on a ring of its own slot. And what its calls have
+// read: the reply waits until that has reached its level.
+class Engine::Guard final : public ScriptGuard {
+ public:
+  Guard(Engine& engine, std::span<const CommandView> commands, const Job& job)
+      : engine_(engine), commands_(commands), job_(job) {}
+
+  std::optional<Error> refuses(const CommandSpec& spec, Args args, DbIndex db) override {
+    std::optional<Error> no;
+    if (engine_.alone_) {
+      // With several threads these reach more than this one.
+      elsewhere_ = engine_.options_.shards > 1 &&
+                   ((spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(args)));
+    }
+    for_each_key(spec, args, [&](std::size_t i) {
+      const Slot slot = key_slot(args[i]);
+      if (engine_.alone_) {
+        elsewhere_ |= !engine_.space_.owns(slot);
+      } else if (slot != job_.slot) {
+        no = Error(Errc::err, "Script attempted to access keys that do not hash to the same slot");
+      } else if (!engine_.state(slot).sure && !declared(args[i], db)) {
+        no = Error(Errc::no_quorum,
+                   "the slot is being compared, and the script does not declare "
+                   "this key");
+      }
+    });
+    // Past its ceiling another node may have taken over, which stamps above that.
+    if ((spec.flags & flag::write) && job_.ceiling &&
+        engine_.space_.clock().peek(engine_.now_of(job_)).ms() > job_.ceiling)
+      no =
+          Error(Errc::no_quorum, "the script has run for so long that another node may act by now");
+    if (elsewhere_)
+      no = Error(Errc::err,
+                 "Script attempted to access a key of another thread, which it does not "
+                 "declare, after it had written");
+    return no;
+  }
+  void called(const CommandSpec& spec, Args args, DbIndex db) override {
+    const CommandView call{&spec, args, db};
+    std::uint64_t turn = 0;
+    if (!engine_.reads_unsettled({&call, 1}, turn)) return;
+    unsettled = true;
+    wait_for = std::max(wait_for, turn);
+  }
+  bool begin_anew() override {
+    begins_anew = elsewhere_ && !job_.exec;
+    return begins_anew;
+  }
+
+  bool begins_anew = false;
+  bool unsettled = false;
+  std::uint64_t wait_for = 0;
+
+ private:
+  bool declared(std::string_view key, DbIndex db) const {
+    bool found = false;
+    for (const CommandView& c : commands_) {
+      if (c.db != db) continue;
+      for_each_key(*c.spec, c.args, [&](std::size_t i) { found |= c.args[i] == key; });
+    }
+    return found;
+  }
+
+  Engine& engine_;
+  std::span<const CommandView> commands_;
+  const Job& job_;
+  bool elsewhere_ = false;
+};
+
+void Engine::hold() {
+  held_ = true;
+  busy_script_ = false;
+}
+
+void Engine::tell_busy() {
+  busy_script_ = true;
+  std::vector<Request> waiting;
+  waiting.swap(held_requests_);
+  for (const Request& r : waiting) deliver_error(r.ticket, Errc::busy);
+}
+
+void Engine::release() {
+  unhold();
+  std::vector<std::function<void()>> tasks;
+  tasks.swap(held_tasks_);
+  std::vector<Request> waiting;
+  waiting.swap(held_requests_);
+  // Who is held again by one of them goes behind those that were before it.
+  for (auto& task : tasks) held_ ? held_tasks_.push_back(std::move(task)) : task();
+  for (Request& r : waiting) act_request(std::move(r));
+}
+
 // ---- running
 
 void Engine::run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
-                          std::string& out, EffectSink* sink) {
+                          std::string& out, EffectSink* sink, Guard* guard) {
   Reply reply(out, job.protocol);
   if (job.exec) {
     for (const Watch& w : job.watches) {
@@ -327,15 +433,19 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     // What was watched must be as it was, at the replicas too.
     const bool based =
         !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
-    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_);
+    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_, guard);
   }
 }
 
 inline void Engine::run_command(const CommandView& c, const Known& known, bool based, Reply& reply,
-                                EffectSink* sink, Waiting* waiting) {
+                                EffectSink* sink, Waiting* waiting, Guard* guard) {
   CommandContext ctx(c.args, reply, c.db, known.now, spaces_, sink, random_, command_options_);
   ctx.based = based;
   ctx.waiting = waiting;
+  if (guard) [[unlikely]] {
+    ctx.scripts = scripts_;
+    ctx.guard = guard;
+  }
   ctx.publish_to(host_, *c.spec);
   ctx.first_key_known = known.known;
   ctx.first_space = &space_;
@@ -368,23 +478,52 @@ std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_
 
 Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
                     std::uint64_t& gate, bool confirmed) {
+  for (const CommandView& c : commands) {
+    if (c.spec->flags & flag::script_call) [[unlikely]] {
+      Guard guard(*this, commands, job);
+      return execute(commands, job, out, gate, confirmed, &guard);
+    }
+  }
+  return execute(commands, job, out, gate, confirmed, nullptr);
+}
+
+Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
+                    std::uint64_t& gate, bool confirmed, Guard* guard) {
   const UnixMs now = now_of(job);
-  if (alone_ && !options_.persist) return run_commands(commands, job, now, out, nullptr), Ran::done;
+  const std::size_t start = out.size();
+  // The script has run in vain.
+  const auto anew = [&] {
+    if (!guard || !guard->begins_anew) [[likely]]
+      return false;
+    out.resize(start);
+    host_.run_everywhere(job.ticket, {*commands[0].spec, commands[0].db, commands[0].args},
+                         job.protocol);
+    return true;
+  };
+  if (alone_ && !options_.persist) {
+    run_commands(commands, job, now, out, nullptr, guard);
+    return anew() ? Ran::pending : Ran::done;
+  }
   const std::uint64_t floor_of_turn = space_.clock().peek(now).bits;
   if (alone_) {
     const std::size_t rows_before = space_.rows().count();
-    run_commands(commands, job, now, out, nullptr);
+    run_commands(commands, job, now, out, nullptr, guard);
+    if (anew()) return Ran::pending;
     gate = gate_of_rows(rows_before, floor_of_turn);
     if (gate != 0) return Ran::gated;
     if (!undurable_.empty() && reads_unsettled(commands, gate)) return Ran::gated;
+    if (guard && guard->unsettled) return gate = guard->wait_for, Ran::gated;
     return Ran::done;
   }
   Turn& turn = open_turn();
-  const std::size_t start = out.size();
   const std::size_t made_before = turn.made.size();
-  Recorder recorder(*this, static_cast<std::uint32_t>(turn.operations.size()));
+  const auto place = static_cast<std::uint32_t>(turn.operations.size());
+  Recorder recorder(*this, place);
   if (!turn.first) turn.first = {floor_of_turn};
-  run_commands(commands, job, now, out, &recorder);
+  // While a script pauses others may put operations of theirs into the turn (restamp).
+  if (guard)
+    turn.operations.push_back({.ticket = job.ticket, .reply = {}, .slot = job.slot, .done = true});
+  run_commands(commands, job, now, out, &recorder, guard);
   turn.last = space_.clock().peek(0);
   std::uint32_t flags = job.watches.empty() ? 0 : flag::conditional;
   for (const CommandView& c : commands) flags |= flags_of(*c.spec, c.args);
@@ -396,12 +535,16 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
                  .flags = flags,
                  .ceiling = job.ceiling};
     out.resize(start);
-    turn.operations.push_back(std::move(op));
+    if (guard)
+      turn.operations[place] = std::move(op);
+    else
+      turn.operations.push_back(std::move(op));
     return Ran::pending;
   }
-  GYRE_ASSERT(turn.made.size() == made_before);
-  std::uint64_t wait_for = 0;
-  if (confirmed || !reads_unsettled(commands, wait_for)) return Ran::done;
+  GYRE_ASSERT(guard || turn.made.size() == made_before);
+  std::uint64_t wait_for = guard ? guard->wait_for : 0;
+  if (confirmed || (!reads_unsettled(commands, wait_for) && !(guard && guard->unsettled)))
+    return Ran::done;
   // Nobody sees what a failure could take back: the reader joins the turn whose write it saw.
   Turn* of = find_turn(wait_for);
   if (!of) return Ran::done;
@@ -504,8 +647,9 @@ void Engine::tick(std::int64_t stood_still_ms) {
   const SteadyMs now = clock_.steady_ms();
   const UnixMs wall = clock_.wall_ms();
   space_.access().set(wall, command_options_.memory.access);
-  tick_memory();
-  if (active_expire_)
+  // To a script that pauses nothing vanishes.
+  if (!held_) tick_memory();
+  if (active_expire_ && !held_)
     space_.expire_due(wall, 2000, [this](Slot slot, DbIndex db, std::string_view key) {
       metrics_.expired_keys.add();
       // Every replica finds it out; the one that acts tells.
@@ -521,7 +665,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (alone_) return;
   if (stood_still_ms > options_.stood_still_ms) stood_still();
   time_out_turns(now);
-  if (stamp_again_ms_) stamp_again();
+  if (stamp_again_ms_ && !held_) stamp_again();
   time_out_forwards(now);
   tick_waits(now);
   drop_held_acks(now);

@@ -65,6 +65,12 @@ class EngineHost : public Publisher {
   // What was published on another node. A host without subscribers does nothing.
   virtual void published_elsewhere(const Publish& /*message*/) {}
   std::uint64_t publish(ChannelKind, std::string_view, std::string_view) override { return 0; }
+  // Runs f on a stack of its own, where the script in it may pause: returns when f has ended, or
+  // pauses. Meanwhile the engine is held (hold()).
+  virtual void apart(const std::function<void()>& f) { f(); }
+  // A script wants keys of other threads: it begins anew, reaching all of them; the answer goes to
+  // the ticket.
+  virtual void run_everywhere(const Ticket&, OwnedCommand&&, int /*protocol*/) {}
 };
 
 // Told of every effect that commands make here, and again when its operation reached its level: how
@@ -227,6 +233,14 @@ class Engine final : private SyncHost {
   // Of one batch, in their order.
   void on_messages(NodeIndex from, std::span<const Envelope> envelopes);
   void on_message(NodeIndex from, const Envelope& envelope) { on_messages(from, {&envelope, 1}); }
+  // A script pauses in the middle of its commands: until it has ended nothing else runs on the
+  // shard, and the open turn stays open. busy: it takes so long that clients are told.
+  void set_scripts(ScriptRunner* scripts) { scripts_ = scripts; }
+  void hold();
+  void tell_busy();
+  void unhold() { held_ = busy_script_ = false; }
+  void release();  // and those who waited go on
+  bool held() const { return held_; }
   // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on.
   bool outbox_empty(NodeIndex peer) const {
     return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty();
@@ -345,17 +359,21 @@ class Engine final : private SyncHost {
 
   // ---- execution (engine.cc)
 
+  class Guard;  // of the script that runs
+  friend class Guard;
   Ran act(std::span<const CommandView> commands, const Job& job, std::string& out,
           std::uint64_t& gate);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
               std::uint64_t& gate, bool confirmed);
+  Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
+              std::uint64_t& gate, bool confirmed, Guard* guard);
   // The same; a command that may wait does so when it cannot be answered.
   Ran execute_or_park(std::span<const CommandView> commands, const Job& job, std::string& out,
                       std::uint64_t& gate, bool confirmed);
   void run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
-                    std::string& out, EffectSink* sink);
+                    std::string& out, EffectSink* sink, Guard* guard = nullptr);
   void run_command(const CommandView& command, const Known& known, bool based, Reply& reply,
-                   EffectSink* sink, Waiting* waiting);
+                   EffectSink* sink, Waiting* waiting, Guard* guard = nullptr);
   std::uint64_t gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn);
   UnixMs now_of(const Job& job) const { return job.now ? job.now : clock_.wall_ms(); }
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
@@ -372,6 +390,7 @@ class Engine final : private SyncHost {
     bool plain = false;  // one key, which has that hash
   };
   void run_arrived();
+  void act_now(Request&& request, const Known& known);
   void deliver(const Ticket& ticket, std::string&& reply);
   void deliver_error(const Ticket& ticket, const Error& error);
   void deliver_late(const Ticket& ticket);
@@ -582,6 +601,7 @@ class Engine final : private SyncHost {
   void on_fetch_answer(NodeIndex from, const FetchAnswer& m);
   void gather_step(std::uint64_t id);
   void finish_gather(std::uint64_t id, bool enough);
+  void finish_gather_now(std::uint64_t id, bool enough);
   void repair_differing(Gather& g, std::uint64_t id);
   void confirm_read(Gather&& g, std::string&& reply);
   void confirm_step(std::uint64_t id);
@@ -795,6 +815,11 @@ class Engine final : private SyncHost {
   SteadyMs waits_told_ = 0, waits_looked_ = 0;
   SteadyMs last_hint_sweep_ = 0;
   std::uint64_t hints_dropped_counted_ = 0;  // of them are in the metric
+
+  ScriptRunner* scripts_ = nullptr;
+  bool held_ = false, busy_script_ = false;
+  std::vector<Request> held_requests_;
+  std::vector<std::function<void()>> held_tasks_;
 };
 
 }  // namespace gyre

@@ -133,8 +133,18 @@ void Engine::gather_step(std::uint64_t id) {
 }
 
 void Engine::finish_gather(std::uint64_t id, bool enough) {
+  if (held_) [[unlikely]] {
+    held_tasks_.push_back([this, id, enough] { finish_gather(id, enough); });
+    return;
+  }
+  const auto found = gathers_.find(id);
+  if (found == gathers_.end()) return;
+  if (!found->second.request.runs_script()) return finish_gather_now(id, enough);
+  host_.apart([this, id, enough] { finish_gather_now(id, enough); });
+}
+
+void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   auto node = gathers_.extract(id);
-  if (node.empty()) return;
   Gather& g = node.mapped();
   const Slot slot = g.request.slot;
   const std::uint32_t flags = g.request.flags();

@@ -120,6 +120,12 @@ struct Request {
   std::vector<OwnedCommand> commands;
   std::vector<Watch> watches;
 
+  bool runs_script() const {
+    for (const auto& c : commands) {
+      if (c.spec().flags & flag::script_call) return true;
+    }
+    return false;
+  }
   // The flags of all commands together.
   std::uint32_t flags() const {
     std::uint32_t f = exec ? flag::once : 0;

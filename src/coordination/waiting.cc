@@ -155,7 +155,7 @@ void Engine::wake(Waiter& waiter) {
 
 void Engine::serve_ready() {
   // A command that is run for one of them makes further keys ready (BLMOVE): in turn, not within.
-  if (serving_ready_) return;
+  if (serving_ready_ || held_) return;  // held: when the script has ended
   serving_ready_ = true;
   std::vector<KeyWaits::Waiter> waiting;
   while (space_.waits().take(waiting)) {

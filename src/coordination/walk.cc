@@ -34,6 +34,11 @@ bool flushes(const WalkRequest& request, DbIndex db, const DbCounts& counts) {
 }  // namespace
 
 void Engine::walk(WalkRequest&& request) {
+  if (held_) [[unlikely]] {
+    auto kept = std::make_shared<WalkRequest>(std::move(request));
+    held_tasks_.push_back([this, kept] { walk(std::move(*kept)); });
+    return;
+  }
   std::map<std::uint16_t, std::bitset<slots_total>> by_node;
   Walking w;
   for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -40,6 +40,8 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
 }
 
 void Engine::end_turn() {
+  if (held_) [[unlikely]]
+    return;  // what a script does becomes durable, and known to others, at once
   if (!overtaken_.empty()) put_back_overtaken();
   if (command_options_.memory.limit != 0) {
     evict_excess();

@@ -23,6 +23,7 @@
 #include "ring/slot.h"
 #include "server/session.h"
 #include "server/slow_log.h"
+#include "server/worker_scripts.h"
 
 namespace gyre {
 namespace {
@@ -143,6 +144,24 @@ bool Worker::paused(const CommandSpec& spec) const {
          wall_ms() < server_.pause_clients_until.load(std::memory_order_relaxed);
 }
 
+// ---- while a script pauses
+
+// True when the command has to wait until it ends, or is refused because that takes long.
+bool Worker::waits_for_script(Connection& c, const Call& call, Reply& reply) {
+  const CommandSpec* const spec = call.spec;
+  if (!spec) return false;
+  if (scripts_->busy()) {
+    if (spec->flags & flag::allow_busy) return false;
+    refuse(c, spec, Error(Errc::busy), reply);
+    return true;
+  }
+  c.end(0);
+  c.suspend();
+  c.defer(OwnedCommand(*spec, c.db, call.args));
+  scripts_->wait(c);
+  return true;
+}
+
 // ---- one command
 
 // Of the commands of a turn: time is read once, and again after about a millisecond of them.
@@ -153,7 +172,8 @@ void Worker::read_clock() {
 
 // Whether anything of this node speaks against plain commands; also of writes.
 void Worker::look_around() {
-  calm_ = server_.serving() && server_.pause_clients_until.load(std::memory_order_relaxed) == 0 &&
+  calm_ = !held_ && server_.serving() &&
+          server_.pause_clients_until.load(std::memory_order_relaxed) == 0 &&
           server_.monitoring_threads.load(std::memory_order_relaxed) == 0;
   unlimited_ = command_options_.memory.limit == 0;
 }
@@ -187,6 +207,10 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   const auto mode_before = c.reply_mode;
   c.next_reply_mode();
   Reply reply(c.begin(), c.protocol);
+  if (held_ && waits_for_script(c, call, reply)) [[unlikely]] {
+    c.reply_mode = c.suspended() ? mode_before : c.reply_mode;
+    return;
+  }
   if (!spec || (spec->flags & flag::internal)) return unknown(c, call.args, reply);
   if (refused(c, call, reply) ||
       (c.transaction.open && queue_in_multi(c, *spec, call.args, reply))) {
@@ -291,6 +315,8 @@ inline void Worker::route(Connection& c, const Call& call, Reply& reply) {
   if (call.keyed && spec.plain && space_->owns(call.slot) &&
       (!c.cluster_aware || server_.alone() || engine_->holds(call.slot)))
     return run_here(c, call, reply);
+  if (spec.flags & flag::script_call) [[unlikely]]
+    return route_script(c, spec, call.args, reply);
   route_keys(c, spec, call.args, reply);
 }
 

@@ -19,6 +19,7 @@
 #include "server/server.h"
 #include "server/version.h"
 #include "server/worker.h"
+#include "server/worker_scripts.h"
 
 // Weak: sanitizer builds have their own allocator, and INFO then shows less.
 extern "C" int mallctl(const char* name, void* old_value, std::size_t* old_size, void* new_value,
@@ -152,11 +153,25 @@ void memory_section(InfoLines& out) {
   }
   const auto pages = static_cast<std::uint64_t>(std::max(0L, sysconf(_SC_PHYS_PAGES)));
   out.put_bytes("total_system_memory", pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)));
-  out.zeros({"used_memory_lua", "used_memory_vm_eval"});
-  out.put("used_memory_lua_human", "0B");
-  out.zeros({"used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-             "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total",
-             "used_memory_functions", "used_memory_scripts"});
+  // Scripts and functions share a Lua for each thread.
+  std::uint64_t lua = 0;
+  for (std::size_t i = 0; i < server.shards(); ++i)
+    lua += server.worker({static_cast<std::uint16_t>(i)})
+               .scripts()
+               .shown.memory.load(std::memory_order_relaxed);
+  out.put("used_memory_vm_eval", lua);
+  out.put_bytes("used_memory_lua", lua);
+  const auto libraries = server.scripts.libraries();
+  std::size_t codes = 0;
+  for (const auto& [name, library] : libraries->by_name) codes += library->code.size();
+  out.put("used_memory_scripts_eval", server.scripts.bytes());
+  out.put("number_of_cached_scripts", server.scripts.count());
+  out.put("number_of_functions", libraries->by_function.size());
+  out.put("number_of_libraries", libraries->by_name.size());
+  out.zeros({"used_memory_vm_functions"});
+  out.put("used_memory_vm_total", lua);
+  out.put("used_memory_functions", codes);
+  out.put("used_memory_scripts", server.scripts.bytes() + codes);
   out.put_bytes("maxmemory", static_cast<std::uint64_t>(server.config().maxmemory.get()));
   out.put("maxmemory_policy", server.config().text(Option::maxmemory_policy));
   if (allocated > 0) {

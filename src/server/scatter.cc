@@ -12,6 +12,7 @@
 #include "server/server.h"
 #include "server/session.h"
 #include "server/worker.h"
+#include "server/worker_scripts.h"
 
 namespace gyre {
 namespace {
@@ -140,29 +141,42 @@ void Worker::walk_all(WalkRequest request, std::function<void(WalkResult&&)> don
 
 // ---- the barrier
 
-bool Worker::with_barrier(const std::function<void()>& f) {
+bool Worker::with_barrier(const std::function<void()>& f, bool for_script) {
   GYRE_ASSERT(server_.alone());
-  return while_others_stand([&] {
-    f();
-    // All shards' rows are durable before the answer leaves and the others go on.
-    for (std::size_t i = 0; i < server_.shards(); ++i)
-      server_.worker({static_cast<std::uint16_t>(i)}).engine_->end_turn();
-    if (server_.persist()) server_.wait_all_persisted();
-  });
+  return while_others_stand(
+      [&] {
+        f();
+        // All shards' rows are durable before the answer leaves and the others go on.
+        for (std::size_t i = 0; i < server_.shards(); ++i)
+          server_.worker({static_cast<std::uint16_t>(i)}).engine_->end_turn();
+        if (server_.persist() && !held_) server_.wait_all_persisted();
+      },
+      for_script);
 }
 
-bool Worker::while_others_stand(const std::function<void()>& f) {
+bool Worker::while_others_stand(const std::function<void()>& f, bool for_script) {
   const bool others = server_.shards() > 1;
+  // A script that pauses in the middle of a shard: nobody may look at it now.
+  const auto in_the_way = [&] {
+    const int mine = for_script && scripts_->shown.paused.load(std::memory_order_relaxed) ? 1 : 0;
+    return server_.scripts.paused.load(std::memory_order_acquire) > mine;
+  };
+  if (in_the_way() || (held_ && !for_script)) return false;
   if (others && !server_.barrier_try_own()) return false;
   if (others) metrics_.barriers.add();
+  const std::uint64_t generation = server_.barrier_generation();
   for (std::size_t i = 0; i < server_.shards(); ++i) {
     if (i == shard_.value) continue;
-    server_.worker({static_cast<std::uint16_t>(i)}).post([](Worker& w) {
+    server_.worker({static_cast<std::uint16_t>(i)}).post([generation](Worker& w) {
+      if (w.scripts_->paused()) return;  // the owner gives up
       w.engine_->end_turn();
-      w.server_.barrier_park();
+      w.server_.barrier_park(generation);
     });
   }
-  if (others) server_.barrier_wait_parked(server_.shards() - 1);
+  if (others && !server_.barrier_wait_parked(server_.shards() - 1, in_the_way)) {
+    server_.barrier_release();
+    return false;
+  }
   f();
   if (others) server_.barrier_release();
   return true;

@@ -16,6 +16,7 @@
 #include "config/line.h"
 #include "persist/rocks_store.h"
 #include "server/version.h"
+#include "server/worker_scripts.h"
 #include "shard/loader.h"
 #include "shard/rows.h"
 
@@ -269,6 +270,7 @@ Result<void> Server::start() {
                                    identity_files_.get());
       !opened)
     return opened;
+  if (auto loaded = load_functions(); !loaded) return loaded;
 
   std::size_t threads = static_cast<std::size_t>(config_.threads.get());
   if (threads == 0) threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);
@@ -302,6 +304,7 @@ Result<void> Server::start() {
     w.published_.inside.resize(ring_->nodes().size());
     w.engine_ = std::make_unique<Engine>(options, ring_, *w.space_, w.spaces_, clock(), w.random_,
                                          w.command_options_, w.metrics_, w);
+    w.engine_->set_scripts(&w.scripts_->runner());
   }
   if (const std::string file = config_.import_file.get(); !file.empty()) {
     if (auto opened = import_.open(file); !opened) return opened;

@@ -23,6 +23,7 @@
 #include "server/import.h"
 #include "server/info.h"
 #include "server/membership.h"
+#include "server/node_scripts.h"
 #include "server/pubsub.h"
 #include "server/slow_log.h"
 #include "server/snapshot.h"
@@ -110,9 +111,12 @@ class Server final : public StoreSink {
   // The barrier: one thread at a time runs alone while the others stand still.
   bool barrier_try_own();
   void barrier_release();
+  // Of the owner that asks the others to park.
+  std::uint64_t barrier_generation();
   // Called by the others: returns when the owner has released.
-  void barrier_park();
-  void barrier_wait_parked(std::size_t others);
+  void barrier_park(std::uint64_t generation);
+  // False: the others do not all park, says give_up; the owner must release.
+  bool barrier_wait_parked(std::size_t others, const std::function<bool()>& give_up);
   // A thread that ends: it stands still from now on, and no owner waits for it.
   void barrier_leave();
   // Until all shards' submitted rows are durable, or the store fails.
@@ -170,6 +174,12 @@ class Server final : public StoreSink {
   std::condition_variable barrier_changed_;
   std::size_t barrier_parked_ = 0, barrier_left_ = 0;
   std::uint64_t barrier_generation_ = 0;
+
+ public:
+  NodeScripts scripts;  // any thread
+  // The libraries of functions as they are now go to the disk; and come from there.
+  Result<void> save_functions();
+  Result<void> load_functions();
 };
 
 }  // namespace gyre

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "server/server.h"
 
@@ -16,17 +17,26 @@ bool Server::barrier_try_own() {
   return true;
 }
 
-void Server::barrier_park() {
+std::uint64_t Server::barrier_generation() {
+  const std::lock_guard lock(barrier_mutex_);
+  return barrier_generation_;
+}
+
+void Server::barrier_park(std::uint64_t generation) {
   std::unique_lock lock(barrier_mutex_);
-  const std::uint64_t generation = barrier_generation_;
+  if (barrier_generation_ != generation) return;  // given up meanwhile
   ++barrier_parked_;
   barrier_changed_.notify_all();
   barrier_changed_.wait(lock, [&] { return barrier_generation_ != generation; });
 }
 
-void Server::barrier_wait_parked(std::size_t others) {
+bool Server::barrier_wait_parked(std::size_t others, const std::function<bool()>& give_up) {
   std::unique_lock lock(barrier_mutex_);
-  barrier_changed_.wait(lock, [&] { return barrier_parked_ + barrier_left_ >= others; });
+  const auto all = [&] { return barrier_parked_ + barrier_left_ >= others; };
+  while (!barrier_changed_.wait_for(lock, std::chrono::milliseconds(2), all)) {
+    if (give_up()) return false;
+  }
+  return true;
 }
 
 void Server::barrier_leave() {

@@ -89,8 +89,22 @@ void latency(SessionCall& call) {
 
 void function(SessionCall& call) {
   help(call,
-       "FLUSH [ASYNC|SYNC]|Remove all functions: there are none.\n"
-       "LIST [LIBRARYNAME <pattern>] [WITHCODE]|List the functions: there are none.");
+       "DELETE <library>|Remove a library and its functions.\n"
+       "DUMP|Return all libraries as one value, for RESTORE.\n"
+       "FLUSH [ASYNC|SYNC]|Remove all functions.\n"
+       "KILL|End the function that runs, unless it has written.\n"
+       "LIST [LIBRARYNAME <pattern>] [WITHCODE]|List the libraries and their functions.\n"
+       "LOAD [REPLACE] <code>|Make a library known.\n"
+       "RESTORE <payload> [FLUSH|APPEND|REPLACE]|Make the libraries of a dump known.\n"
+       "STATS|Tell of the function that runs, and count libraries and functions.");
+}
+
+void script(SessionCall& call) {
+  help(call,
+       "EXISTS <sha1> [<sha1> ...]|Return which scripts are known to this node.\n"
+       "FLUSH [ASYNC|SYNC]|Forget all scripts.\n"
+       "KILL|End the script that runs, unless it has written.\n"
+       "LOAD <script>|Make a script known to this node.");
 }
 
 void cluster(SessionCall& call) {
@@ -131,6 +145,7 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"SLOWLOG|HELP", slowlog},
     {"LATENCY|HELP", latency},
     {"FUNCTION|HELP", function},
+    {"SCRIPT|HELP", script},
     {"CLUSTER|HELP", cluster},
     {"GYRE|HELP", gyre},
 });

@@ -100,28 +100,6 @@ void empty_array(SessionCall& call) {
   call.reply.array(0);
 }
 
-// There are no functions to remove.
-void function_flush(SessionCall& call) {
-  const Args args = call.args;
-  if (args.size() > 3 ||
-      (args.size() == 3 && !is_word(args[2], "sync") && !is_word(args[2], "async"))) {
-    return call.reply.error("FUNCTION FLUSH only supports SYNC|ASYNC option");
-  }
-  call.reply.ok();
-}
-
-void function_list(SessionCall& call) {
-  const Args args = call.args;
-  for (std::size_t i = 2; i < args.size(); ++i) {
-    if (is_word(args[i], "withcode")) continue;
-    if (!is_word(args[i], "libraryname")) {
-      return call.reply.error("Unknown argument " + std::string(args[i]));
-    }
-    if (++i == args.size()) return call.reply.error("library name argument was not given");
-  }
-  call.reply.array(0);
-}
-
 // SLOWLOG GET [count]: -1 for all.
 void slowlog_get(SessionCall& call) {
   std::size_t count = 10;
@@ -179,8 +157,6 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"SWAPDB", swapdb},
     {"ROLE", role},
     {"MODULE|LIST", empty_array},
-    {"FUNCTION|FLUSH", function_flush},
-    {"FUNCTION|LIST", function_list},
     {"SLOWLOG|GET", slowlog_get},
     {"SLOWLOG|LEN", slowlog_len},
     {"SLOWLOG|RESET", slowlog_reset},

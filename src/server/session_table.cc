@@ -16,7 +16,7 @@ std::vector<SessionHandler> resolve() {
   for (const auto rows :
        {connection_handlers(), client_handlers(), pubsub_handlers(), server_handlers(),
         snapshot_handlers(), debug_handlers(), walk_handlers(), cluster_handlers(), gyre_handlers(),
-        inside_handlers(), help_handlers()}) {
+        inside_handlers(), script_handlers(), help_handlers()}) {
     for (const SessionRow& row : rows) {
       const CommandSpec* spec = nullptr;
       for (const CommandSpec* s : all_commands()) {

@@ -12,6 +12,7 @@
 #include "server/server.h"
 #include "server/session.h"
 #include "server/worker.h"
+#include "server/worker_scripts.h"
 
 namespace gyre {
 namespace {
@@ -126,6 +127,11 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
         const CommandSpec& spec = command.spec();
         return (spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(command.args()));
       });
+  const bool scripts = std::any_of(
+      t.commands.begin(), t.commands.end(),
+      [](const OwnedCommand& command) { return (command.spec().flags & flag::script_call) != 0; });
+  if (server_.alone() && scripts && (server_.shards() > 1 || walks))
+    return run_script_everywhere(c, std::move(t), true);
   if (server_.alone() && (!one_shard || walks)) {
     // Several threads: all stand still while it runs here.
     const bool done = with_barrier([&] {
@@ -149,6 +155,7 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     if (!server_.alone()) c.note_write(command.spec(), command.args(), command.db());
     if (command.spec().run) {
       r.commands.push_back(std::move(t.commands[i]));
+      if (!server_.alone()) bring_text(r.commands.back(), server_.scripts);
     } else {
       session->emplace_back(i, std::move(t.commands[i]));
     }

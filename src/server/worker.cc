@@ -10,6 +10,7 @@
 #include "server/membership.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/worker_scripts.h"
 #include "shard/walk.h"
 
 namespace gyre {
@@ -50,6 +51,7 @@ Worker::Worker(Server& server, ShardIndex shard)
       ticks_per_ms_(us_to_ticks(1000)),
       ticker_(loop_),
       blocking_(*this) {
+  scripts_ = std::make_unique<WorkerScripts>(*this);
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {
     const std::size_t bar = row->name.find('|');
@@ -87,6 +89,7 @@ void Worker::run() {
   turn_began_cpu_us_ = thread_cpu_us();
   start_ticker(tick_ms);
   loop_.run();
+  scripts_->stop();
   // What was accepted is finished: rows that wait go to the store before it closes.
   run_turn_ops();
   end_turn();
@@ -362,6 +365,7 @@ void Worker::after_poll() {
   run_turn_ops();
   take_mail();
   end_turn();
+  scripts_->go_on();
   const auto us = static_cast<std::uint64_t>(server_.clock().steady_us() - turn_started_us_);
   metrics_.loop_turn_us_max.raise(us);
   if (us > published_.turn_us.load(std::memory_order_relaxed))

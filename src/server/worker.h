@@ -41,6 +41,7 @@
 namespace gyre {
 
 class Server;
+class WorkerScripts;
 
 // Counters that other threads read (INFO): published at the end of a turn.
 struct Published {
@@ -157,9 +158,10 @@ class Worker final : public EngineHost {
   WalkResult walk_all_here(const WalkRequest& request);
   // Holds every other thread of a node that is alone while f runs here.
   // False: another thread has it; try again later.
-  bool with_barrier(const std::function<void()>& f);
+  // for_script: of a script that pauses between its slices.
+  bool with_barrier(const std::function<void()>& f, bool for_script = false);
   // The same on a ring as well, for what changes nothing: nobody waits for the disk.
-  bool while_others_stand(const std::function<void()>& f);
+  bool while_others_stand(const std::function<void()>& f, bool for_script = false);
   // Runs a command whose keys are of several threads and which may wait for the first of them,
   // under that number. False: as with_barrier().
   bool run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait, Waiting& how,
@@ -172,6 +174,8 @@ class Worker final : public EngineHost {
   void run_transaction(Connection& c, Transaction&& t);
   void run_one_under_barrier(Connection& c, Transaction&& one);
   KeySpaces& spaces() { return spaces_; }
+  WorkerScripts& scripts() { return *scripts_; }
+  const CommandOptions& command_options() const { return command_options_; }
 
   // ---- EngineHost
   void answer(const Ticket& ticket, std::string&& reply) override;
@@ -182,6 +186,8 @@ class Worker final : public EngineHost {
   std::int64_t give_up_ms(NodeIndex peer) override;
   void node_message(NodeIndex peer, const Envelope& envelope) override;
   // ---- and pub/sub (server/worker_pubsub.cc)
+  void apart(const std::function<void()>& f) override;
+  void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol) override;
   void published_elsewhere(const Publish& message) override;
   std::uint64_t publish(ChannelKind kind, std::string_view channel,
                         std::string_view message) override;
@@ -231,6 +237,9 @@ class Worker final : public EngineHost {
   void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void route(Connection& c, const Call& call, Reply& reply);
   void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
+  void route_script(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
+  void run_script_everywhere(Connection& c, Transaction&& t, bool exec);
+  bool waits_for_script(Connection& c, const Call& call, Reply& reply);
   void run_here(Connection& c, const Call& call, Reply& reply);
   void run_on_ring(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;
@@ -285,6 +294,7 @@ class Worker final : public EngineHost {
   void tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args);
 
   friend class Server;
+  friend class WorkerScripts;
 
   Server& server_;
   const ShardIndex shard_;
@@ -352,6 +362,8 @@ class Worker final : public EngineHost {
   std::uint64_t ticking_ms_ = 0;
   std::int64_t turn_started_us_ = 0;
   std::uint64_t turn_began_cpu_us_ = 0;  // of this thread
+  bool held_ = false;  // a script pauses: no command runs here (server/worker_scripts.h)
+  std::unique_ptr<WorkerScripts> scripts_;
 };
 
 }  // namespace gyre

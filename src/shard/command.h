@@ -36,6 +36,8 @@ namespace gyre {
 
 class CommandContext;
 struct CommandSpec;
+class ScriptRunner;
+class ScriptGuard;
 
 // Settings that commands read; a snapshot per node, changed by CONFIG SET. Plain numbers.
 // What maxmemory and its companions ask for.
@@ -213,6 +215,11 @@ class CommandContext {
 
   KeySpace* stamped_in_ = nullptr;
   Version version_{};
+
+ public:
+  // For a command that runs a script (flag::script_call). guard nullptr: it may call anything.
+  ScriptRunner* scripts = nullptr;
+  ScriptGuard* guard = nullptr;
 };
 
 // One effect in the making. Ids and payloads given as views must live until commit(); keep() takes
@@ -293,6 +300,7 @@ inline constexpr std::uint32_t write = 1u << 0, read = 1u << 1, fast = 1u << 2, 
     conditional = 1u << 22,  // answers -NOQUORUM when its base was not the last
     session = 1u << 23,      // runs at the connection, needs no key
     atomic = 1u << 24,       // several keys that must change or be read together
+    script_call = 1u << 28,  // runs a script: on a stack of its own, and may take long
     internal = 1u << 27,     // between nodes: unknown to clients
     blind = 1u << 26,        // neither reply nor effect depend on what was there
     all_slots = 1u << 25;    // fans out over every slot (KEYS, FLUSHALL)

@@ -35,6 +35,7 @@ LAYERS = [
     ["shard"],
     ["membership", "hints", "sync", "coordination"],
     ["commands"],
+    ["script"],
     ["server"],
     ["tools"],
 ]
@@ -67,6 +68,7 @@ FOREIGN = [
     (r"rocksdb/.*", ["persist/"]),
     (r"xxhash\.h", ["base/hash.cc"]),
     (r"liblzf/.*", ["rdb/"]),
+    (r"lua5\.1/.*", ["script/"]),
     (r"jemalloc/.*", ["base/", "metrics/", "server/"]),
     (r"sys/socket\.h|netinet/.*|arpa/.*|netdb\.h|poll\.h|sys/epoll\.h", ["net/", "server/", "tools/"]),
     (r"thread|mutex|condition_variable|shared_mutex|pthread\.h", ["base/", "net/", "persist/", "server/", "tools/"]),

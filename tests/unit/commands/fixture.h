@@ -55,6 +55,7 @@ class Node1 : public KeySpaces {
     CommandContext ctx(args, reply, db, now, *this, sink, random, options);
     if (publisher) ctx.publish_to(*publisher, *spec);
     ctx.waiting = waiting;
+    ctx.scripts = scripts;
     spec->run(ctx);
     wrote = ctx.wrote;
     return out;
@@ -73,6 +74,7 @@ class Node1 : public KeySpaces {
   EffectSink* sink = nullptr;
   Publisher* publisher = nullptr;
   Waiting* waiting = nullptr;  // set: the command may wait
+  ScriptRunner* scripts = nullptr;
   Random random{42};
   CommandOptions options;
   bool wrote = false;

@@ -1,0 +1,111 @@
+#include "script/library.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/numbers.h"
+#include "rdb/crc64.h"
+#include "rdb/value.h"
+
+namespace gyre {
+namespace {
+
+constexpr char function_tag = static_cast<char>(0xf5);  // of a library in Redis' dumps
+constexpr std::size_t dump_room = std::size_t{64} << 20;
+
+}  // namespace
+
+bool library_name_ok(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+Result<Library> read_library(std::string_view code) {
+  if (!code.starts_with("#!")) return Error(Errc::err, "Missing library metadata");
+  auto line = read_first_line(code);
+  if (!line) return Error(Errc::err, "Invalid library metadata");
+  Library library;
+  bool named = false;
+  while (!line->words.empty()) {
+    const std::string_view word = take_word(line->words);
+    if (word.empty()) break;
+    if (!word.starts_with("name="))
+      return Error(Errc::err, "Invalid metadata value given: " + std::string(word));
+    if (named)
+      return Error(Errc::err, "Invalid metadata value, name argument was given multiple times");
+    named = true;
+    library.name = word.substr(5);
+  }
+  if (!named) return Error(Errc::err, "Library name was not given");
+  if (!library_name_ok(library.name))
+    return Error(
+        Errc::err,
+        "Library names can only contain letters, numbers, or underscores(_) and must be at "
+        "least one character long");
+  std::string engine(line->engine.substr(2));
+  std::transform(engine.begin(), engine.end(), engine.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (engine != "lua")
+    return Error(Errc::err, "Engine '" + std::string(line->engine.substr(2)) + "' not found");
+  library.code = code;
+  library.code_at = line->end;
+  return library;
+}
+
+Result<void> Libraries::add(std::shared_ptr<const Library> library, bool replace) {
+  const auto old = by_name.find(library->name);
+  if (old != by_name.end() && !replace)
+    return Error(Errc::err, "Library '" + library->name + "' already exists");
+  for (const Function& f : library->functions) {
+    const auto other = by_function.find(to_lower(f.name));
+    if (other != by_function.end() && other->second->name != library->name)
+      return Error(Errc::err, "Function " + f.name + " already exists");
+  }
+  remove(library->name);
+  for (const Function& f : library->functions) by_function[to_lower(f.name)] = library;
+  by_name[library->name] = std::move(library);
+  return {};
+}
+
+bool Libraries::remove(std::string_view name) {
+  const auto at = by_name.find(name);
+  if (at == by_name.end()) return false;
+  for (const Function& f : at->second->functions) by_function.erase(to_lower(f.name));
+  by_name.erase(at);
+  return true;
+}
+
+std::string dump_libraries(const Libraries& libraries) {
+  std::string out;
+  for (const auto& [name, library] : libraries.by_name) {
+    out += function_tag;
+    rdb::write_string(out, library->code);
+  }
+  const auto put_le = [&](std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  };
+  put_le(rdb::version, 2);
+  put_le(rdb::crc64(0, out), 8);
+  return out;
+}
+
+Result<std::vector<std::string>> read_dump(std::string_view payload) {
+  if (!rdb::payload_intact(payload))
+    return Error(Errc::err, "DUMP payload version or checksum are wrong");
+  std::vector<std::string> codes;
+  std::size_t room = dump_room;
+  Reader in(payload.substr(0, payload.size() - 10));
+  while (in.left() > 0) {
+    if (in.u8() != static_cast<std::uint8_t>(function_tag))
+      return Error(Errc::err, "given type is not a function");
+    const auto value = rdb::read_value(in, 0, room);
+    if (!value || value->parts.size() != 1 || value->parts[0].size() > room)
+      return Error(Errc::err, "failed loading functions payload");
+    room -= value->parts[0].size();
+    codes.emplace_back(value->parts[0]);
+  }
+  return codes;
+}
+
+}  // namespace gyre

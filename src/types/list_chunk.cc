@@ -197,6 +197,13 @@ void ListChunk::read(std::uint32_t offset, ListState before, ListEntry& entry) c
   fill(e, offset, entry);
 }
 
+std::uint64_t ListChunk::first_number() const {
+  if (is_common(data())) return start_.number + 1;
+  ListEntry entry;
+  read(0, start_, entry);
+  return entry.number;
+}
+
 ListState ListChunk::read_back(std::uint32_t end, ListState after, ListEntry& entry) const {
   const char* at = data() + end;
   std::uint32_t size = 0;
@@ -220,7 +227,15 @@ ListState ListChunk::read_back(std::uint32_t end, ListState after, ListEntry& en
 }
 
 bool ListChunk::find(const ListKey& key, ListPlace& place, ListEntry& entry) const {
-  // The ends first: that is where lists change.
+  // The ends first: that is where lists change. No number here is below the chunk's start.
+  if (key.number <= start_.number) {
+    read(0, start_, entry);
+    const int order = compare(entry, key);
+    if (order >= 0) {
+      place = order == 0 ? ListPlace::of(entry, start_) : ListPlace{0, 0, false, start_, start_};
+      return order == 0;
+    }
+  }
   const ListState before_last = read_back(used_, end_, entry);
   const int last = compare(entry, key);
   if (last < 0) {

@@ -100,6 +100,7 @@ class ListChunk {
   std::uint32_t count() const { return count_; }
   std::uint32_t live() const { return live_; }
   ListState start() const { return start_; }
+  std::uint64_t first_number() const;
   ListState end() const { return end_; }
 
   // Unpacks the entry at `offset`; `before` is the state there.

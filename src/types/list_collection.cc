@@ -229,10 +229,9 @@ std::uint64_t ListCollection::number_before_first() const {
   if (tree_.empty()) return list_origin;
   ListPath path;
   tree_.first(path);
-  ListEntry entry;
-  path.chunk->read(0, path.chunk->start(), entry);
+  const std::uint64_t number = path.chunk->first_number();
   // At the end of the numbers, which no client lives to see, the version decides.
-  return entry.number == 0 ? 0 : entry.number - 1;
+  return number == 0 ? 0 : number - 1;
 }
 
 std::uint64_t ListCollection::number_after_last() const {

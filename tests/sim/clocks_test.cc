@@ -114,3 +114,31 @@ TEST_CASE("clocks: what all others refused is stamped again with the right time"
     CHECK(space.clock().peek(0).ms() <= ring.nodes[odd]->clock().wall_ms() + 500);
   }
 }
+
+// By the time that a clock which was set back has stayed right for a second, the others may accept
+// what they refused: it must be put right before (simulator, seed 166).
+TEST_CASE("clocks: what all others refused does not cover what came after it") {
+  for (const std::int64_t ahead : {3000, 4000, 5000}) {
+    CAPTURE(ahead);
+    ThreeNodes ring(3);
+    const std::size_t acts = ring.acting("{k}"), odd = (acts + 1) % 3, third = (acts + 2) % 3;
+    REQUIRE(ring.ask(acts, {"SET", "{k}", "before"}) == "+OK\r\n");
+    ring.run(second);
+    ring.nodes[odd]->kill(false);
+    ring.nodes[odd]->clock().jumped_ms = ahead;
+    ring.cut_off(odd, true);
+    ring.nodes[odd]->start();
+    ring.run(7 * second);
+    CHECK(ring.ask(odd, {"SET", "{k}", "ahead"}, one) == "+OK\r\n");
+    ring.cut_off(odd, false);
+    ring.run(ahead * ms - 2300 * ms);
+    ring.nodes[odd]->clock().jumped_ms = 0;
+    ring.run(300 * ms);
+    REQUIRE(ring.ask(acts, {"SET", "{k}", "after"}) == "+OK\r\n");
+    ring.run(10 * second);
+    for (const std::size_t node : {odd, acts, third}) {
+      CAPTURE(node);
+      CHECK(ring.nodes[node]->read({0}, {"GET", "{k}"}) == "$5\r\nafter\r\n");
+    }
+  }
+}

@@ -19,6 +19,11 @@
 #include "ring/slot.h"
 
 namespace gyre {
+namespace {
+
+constexpr std::size_t untaken_max = 32;
+
+}  // namespace
 
 // The node that asks grows sure by this comparison and writes what this one acks. It is as if an
 // effect of it had come, although it has written nothing (system test fault_kill_rounds). Who was
@@ -49,6 +54,8 @@ void Engine::send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots,
     part.from_shard = options_.shard.value;
     part.missed = missed == Missed::something;
     send(peer, shard, part);
+    // Where nodes act at once for many slots, most acks need not wait: each looks through these.
+    if (untaken_.size() >= untaken_max) continue;
     std::sort(part.slots.begin(), part.slots.end());
     untaken_.push_back({part.id, peer, clock_.steady_ms(), std::move(part.slots)});
   }
@@ -81,8 +88,10 @@ void Engine::wait_until_taken(NodeIndex from, const Effects& m, WaitingAck& ack)
     slots.insert(effect.slot_floor ? key.be16() : key_slot(effect.key).value);
   }
   for (const Untaken& u : untaken_) {
-    if (u.peer != from && std::any_of(u.slots.begin(), u.slots.end(),
-                                      [&](std::uint16_t s) { return slots.contains(s); }))
+    const auto about = [&u](std::uint16_t s) {
+      return std::binary_search(u.slots.begin(), u.slots.end(), s);
+    };
+    if (u.peer != from && std::any_of(slots.begin(), slots.end(), about))
       ack.untaken.push_back(u.id);
   }
 }

@@ -7,7 +7,8 @@
 // then, so that nobody is told of a write while another still answers reads from before it.
 // Failures: the link to the one who is told breaks: nobody waits for it any longer, and it doubts
 // by itself when it is cut off from most (doubt_where_cut_off); no answer comes in time: the held
-// acks are dropped, so the writer keeps hints.
+// acks are dropped, so the writer keeps hints. At most untaken_max tellings are waited for at a
+// time; of the rest the one who acted is told all the same.
 
 #include <algorithm>
 #include <map>
@@ -54,7 +55,7 @@ void Engine::send_acted(NodeIndex peer, const std::vector<std::uint16_t>& slots,
     part.from_shard = options_.shard.value;
     part.missed = missed == Missed::something;
     send(peer, shard, part);
-    // Where nodes act at once for many slots, most acks need not wait: each looks through these.
+    // Where nodes act at once for many slots: each ack looks through these.
     if (untaken_.size() >= untaken_max) continue;
     std::sort(part.slots.begin(), part.slots.end());
     untaken_.push_back({part.id, peer, clock_.steady_ms(), std::move(part.slots)});

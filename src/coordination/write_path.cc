@@ -371,7 +371,7 @@ bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t has
 
 // Merging an effect touches a dozen places that no cache holds, of its slot, its leaf, its group
 // and its record: each is asked for some effects before it is needed, as for commands
-// (Worker::fetch_ahead).
+// (Worker::fetch_slot).
 class Engine::EffectsAhead {
  public:
   EffectsAhead(const Engine& engine, const Effects& m, std::vector<EffectAhead>& room)

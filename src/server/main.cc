@@ -15,8 +15,8 @@
 extern char** environ;
 
 // jemalloc reads this when it starts. What a burst of messages has taken goes back to the system a
-// second later, by a thread of the allocator's own: without one it stays until somebody allocates,
-// 190 bytes a key after a million writes of 1 KB to a ring.
+// second later, by a thread of the allocator's own; without one it stays until somebody allocates
+// (a node of a ring after a million writes of 1 KB: 1,192 bytes a key, 1,154 with it).
 extern "C" {
 extern const char* malloc_conf;
 const char* malloc_conf =

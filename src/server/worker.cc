@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t arena_bytes = std::size_t{2} << 20;
 constexpr std::size_t piece_bytes = std::size_t{32} << 10;
 constexpr std::size_t ops_per_turn = 8192;
-constexpr std::size_t stage_ops = 8;  // commands between the stages of fetch_ahead()
+constexpr std::size_t stage_ops = 8;  // commands between the stages of fetching ahead
 constexpr std::size_t spare_outputs = 64, spare_output_bytes = std::size_t{16} << 10;
 const std::size_t inside_a_string = std::string().capacity();
 constexpr std::uint64_t tick_ms = 20;
@@ -272,9 +272,9 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
     op.keyed = true;
     op.slot = key_slot(args[1]);
     op.hash = key_hash(args[1]);
-    op.here = loaded_ && space_->owns(op.slot);
-    op.plain = op.here && op.spec->plain && arity_ok(*op.spec, arg_count);
-    if (op.here && c.db.value == 0) op.table = &space_->first_table(op.slot);
+    const bool here = loaded_ && space_->owns(op.slot);
+    op.plain = here && op.spec->plain && arity_ok(*op.spec, arg_count);
+    if (here && c.db.value == 0) op.table = &space_->first_table(op.slot);
   }
   ++c.in_turn;
   if (turn_ops_.size() >= ops_per_turn) run_commands_now();

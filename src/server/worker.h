@@ -204,7 +204,6 @@ class Worker final : public EngineHost {
     std::uint64_t hash = 0;
     Slot slot{};
     bool keyed = false;
-    bool here = false;   // the key's slot is this thread's
     bool plain = false;  // as Call's
   };
   struct Link {

@@ -210,16 +210,15 @@ class CommandContext {
   Slot first_slot{};
   std::uint64_t first_hash = 0;
 
+  // For a command that runs a script (flag::script_call). guard nullptr: it may call anything.
+  ScriptRunner* scripts = nullptr;
+  ScriptGuard* guard = nullptr;
+
  private:
   KeyRef find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);
 
   KeySpace* stamped_in_ = nullptr;
   Version version_{};
-
- public:
-  // For a command that runs a script (flag::script_call). guard nullptr: it may call anything.
-  ScriptRunner* scripts = nullptr;
-  ScriptGuard* guard = nullptr;
 };
 
 // One effect in the making. Ids and payloads given as views must live until commit(); keep() takes

@@ -40,6 +40,7 @@ inline constexpr unsigned compat = 4;
 inline constexpr unsigned secret = 8;
 inline constexpr unsigned many = 16;
 inline constexpr unsigned guarded = 32;
+inline constexpr unsigned unwritten = 64;  // CONFIG REWRITE leaves it out
 }  // namespace option_flag
 
 struct OptionSpec {

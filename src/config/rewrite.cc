@@ -129,8 +129,10 @@ class ConfigRewriter {
       return failed(loaded.error().detail);
     Chosen differs{};
     for (const OptionSpec& spec : option_table()) {
-      const bool kept_out =
-          spec.has(option_flag::secret) && config_.source(spec.option) == ConfigSource::environment;
+      // What is to be done once is not to be done again by a restart.
+      const bool kept_out = spec.has(option_flag::unwritten) ||
+                            (spec.has(option_flag::secret) &&
+                             config_.source(spec.option) == ConfigSource::environment);
       at(differs, spec.option) = !kept_out && fresh->text(spec.option) != config_.text(spec.option);
     }
     return differs;

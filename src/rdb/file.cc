@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "rdb/crc64.h"
+#include "rdb/packed.h"
 
 namespace gyre::rdb {
 namespace {
@@ -23,16 +24,6 @@ enum Mark : std::uint8_t {
   select = 0xfe,
   end = 0xff,
 };
-
-std::uint64_t little(Reader& in, std::size_t bytes) {
-  std::uint64_t n = 0;
-  for (std::size_t i = 0; i < bytes; ++i) n |= std::uint64_t{in.u8()} << (8 * i);
-  return n;
-}
-
-void put_little(std::string& to, std::uint64_t n, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) to.push_back(static_cast<char>(n >> (8 * i)));
-}
 
 }  // namespace
 
@@ -60,7 +51,7 @@ void FileWriter::database(std::size_t db, std::uint64_t keys, std::uint64_t expi
 void FileWriter::key(std::string_view key, UnixMs expires_at, const Value& value) {
   if (expires_at != 0) {
     put_u8(bytes_, expiry_ms);
-    put_little(bytes_, static_cast<std::uint64_t>(expires_at), 8);
+    put_le(bytes_, static_cast<std::uint64_t>(expires_at), 8);
   }
   // The type stands before the key, the value behind it.
   std::string body;
@@ -74,7 +65,7 @@ void FileWriter::key(std::string_view key, UnixMs expires_at, const Value& value
 bool FileWriter::finish() {
   put_u8(bytes_, end);
   flush();
-  put_little(bytes_, crc_, checksum_bytes);
+  put_le(bytes_, crc_, checksum_bytes);
   if (ok_) ok_ = write_(bytes_);
   return ok_;
 }
@@ -113,7 +104,7 @@ bool FileReader::intact() {
   const std::string_view body = file_.substr(0, end_);
   in_ = Reader(body.substr(header_bytes));
   Reader tail(file_.substr(body.size()));
-  const std::uint64_t sum = little(tail, checksum_bytes);
+  const std::uint64_t sum = le_unsigned(tail, checksum_bytes);
   if (sum != 0 && sum != crc64(0, body)) return wrong("the checksum is wrong"), false;
   return true;
 }
@@ -140,10 +131,10 @@ std::optional<FileReader::Key> FileReader::next() {
         if (!string() || !string()) return wrong("a note that cannot be read");
         break;
       case expiry_ms:
-        key.expires_at = static_cast<UnixMs>(little(in_, 8));
+        key.expires_at = static_cast<UnixMs>(le_unsigned(in_, 8));
         break;
       case expiry_s:
-        key.expires_at = static_cast<UnixMs>(little(in_, 4)) * 1000;
+        key.expires_at = static_cast<UnixMs>(le_unsigned(in_, 4)) * 1000;
         break;
       case idle:
         if (!read_count(in_)) return wrong("an idle time that cannot be read");
@@ -176,13 +167,6 @@ std::optional<FileReader::Key> FileReader::next() {
     }
   }
   return std::nullopt;
-}
-
-std::string payload_of(std::string_view value) {
-  std::string out(value);
-  put_little(out, rdb::version, 2);
-  put_little(out, crc64(0, out), 8);
-  return out;
 }
 
 }  // namespace gyre::rdb

@@ -49,7 +49,7 @@ class FileReader {
     std::size_t db = 0;
     std::string_view key;
     UnixMs expires_at = 0;   // 0: never
-    std::string_view value;  // type byte and value: with the version and a checksum, a DUMP payload
+    std::string_view value;  // type byte and value, for sealed_payload()
   };
   // The file as a whole, which outlives the reader. `room`: as read_value().
   FileReader(std::string_view file, std::size_t room);
@@ -77,8 +77,5 @@ class FileReader {
   std::size_t db_ = 0, functions_ = 0;
   unsigned version_ = 0;
 };
-
-// A DUMP payload of a value in a file.
-std::string payload_of(std::string_view value);
 
 }  // namespace gyre::rdb

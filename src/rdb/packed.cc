@@ -102,6 +102,10 @@ std::optional<std::uint64_t> zipmap_length(Reader& in, std::uint8_t first) {
 
 }  // namespace
 
+void put_le(std::string& to, std::uint64_t n, unsigned bytes) {
+  for (unsigned i = 0; i < bytes; ++i) put_u8(to, static_cast<std::uint8_t>(n >> (8 * i)));
+}
+
 std::uint64_t le_unsigned(Reader& in, unsigned bytes) {
   std::uint64_t n = 0;
   for (unsigned i = 0; i < bytes; ++i) n |= static_cast<std::uint64_t>(in.u8()) << (8 * i);

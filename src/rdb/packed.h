@@ -18,5 +18,6 @@ bool read_intset(std::string_view bytes, Value& value);
 // Little-endian numbers, which all of RDB has but its lengths.
 std::uint64_t le_unsigned(Reader& in, unsigned bytes);
 std::int64_t le_signed(Reader& in, unsigned bytes);
+void put_le(std::string& to, std::uint64_t n, unsigned bytes);
 
 }  // namespace gyre::rdb

@@ -255,10 +255,6 @@ bool ValueReader::read(std::uint8_t type) {
 
 // ---- writing
 
-void put_le(std::string& to, std::uint64_t n, unsigned bytes) {
-  for (unsigned i = 0; i < bytes; ++i) put_u8(to, static_cast<std::uint8_t>(n >> (8 * i)));
-}
-
 // As a number of up to four bytes; false when the text is none in its canonical form.
 bool write_as_number(std::string& to, std::string_view text) {
   if (text.size() > 11) return false;
@@ -347,9 +343,13 @@ std::optional<Value> read_value(Reader& in, std::uint8_t type, std::size_t room)
 std::string dump_payload(const Value& value) {
   std::string out;
   write_value(out, value);
-  put_le(out, version, 2);
-  put_le(out, crc64(0, out), 8);
-  return out;
+  return sealed_payload(std::move(out));
+}
+
+std::string sealed_payload(std::string value) {
+  put_le(value, version, 2);
+  put_le(value, crc64(0, value), 8);
+  return value;
 }
 
 bool payload_intact(std::string_view payload) {

@@ -94,6 +94,8 @@ std::optional<std::uint64_t> read_count(Reader& in);
 void write_string(std::string& to, std::string_view text);
 
 std::string dump_payload(const Value& value);
+// The same of type byte and value as they stand in an RDB file.
+std::string sealed_payload(std::string value);
 // Whether version and checksum are right.
 bool payload_intact(std::string_view payload);
 // The value of an intact payload.

@@ -61,7 +61,7 @@ void Import::step(Worker& worker) {
       continue;
     }
     const std::string ttl = std::to_string(key->expires_at);
-    const std::string payload = rdb::payload_of(key->value);
+    const std::string payload = rdb::sealed_payload(std::string(key->value));
     const std::string_view words[] = {"RESTORE", key->key, ttl, payload, "REPLACE", "ABSTTL"};
     Request r;
     r.slot = key_slot(key->key);

@@ -38,10 +38,13 @@ bool may_begin(SessionCall& call) {
   return false;
 }
 
-// The reply to `client`, which is of `home`'s thread; from any thread.
-void answer_client(Server& server, ShardIndex home, std::uint64_t client, std::uint64_t place,
-                   std::string reply) {
-  server.worker(home).post([=](Worker& w) { finish_later(w, client, place, std::string(reply)); });
+// The client's next commands wait; gives what answers this one, from any thread.
+std::function<void(std::string)> answer_later(SessionCall& call) {
+  return [&server = call.server(), home = call.worker.shard(), client = call.connection.id,
+          place = call.later(true)](const std::string& reply) {
+    server.worker(home).post(
+        [=](Worker& w) { finish_later(w, client, place, std::string(reply)); });
+  };
 }
 
 std::string error_reply(const Error& error) {
@@ -53,12 +56,7 @@ std::string error_reply(const Error& error) {
 void save(SessionCall& call) {
   if (!may_begin(call)) return;
   if (refused_inline(call)) return;
-  Server& server = call.server();
-  const ShardIndex home = call.worker.shard();
-  const std::uint64_t client = call.connection.id, place = call.later(true);
-  const auto answer = [&server, home, client, place](std::string reply) {
-    answer_client(server, home, client, place, std::move(reply));
-  };
+  const auto answer = answer_later(call);
   begin_snapshot(
       call.worker, false,
       [answer](const Result<void>& result) {
@@ -77,12 +75,7 @@ void bgsave(SessionCall& call) {
         [&] { call.reply.raw(started); });
   }
   if (refused_inline(call)) return;
-  Server& server = call.server();
-  const ShardIndex home = call.worker.shard();
-  const std::uint64_t client = call.connection.id, place = call.later(true);
-  const auto answer = [&server, home, client, place](std::string reply) {
-    answer_client(server, home, client, place, std::move(reply));
-  };
+  const auto answer = answer_later(call);
   begin_snapshot(
       call.worker, false, {}, [answer](const Error& error) { answer(error_reply(error)); },
       [answer] { answer(std::string(started)); });

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     while (const auto key = in.next()) {
       GYRE_ASSERT(in.offset() > before);
       before = in.offset();
-      const std::string payload = payload_of(key->value);
+      const std::string payload = sealed_payload(std::string(key->value));
       GYRE_ASSERT(payload_intact(payload) && payload_value(payload, room));
     }
   }

@@ -122,6 +122,10 @@ def snapshot_to_redis_and_back():
                 ok("%d keys stored, 0 had expired, 0 failed" % (len(before["keys"]) + 1) in imported(ring[0]), imported(ring[0]))
                 with ring[-1].client() as c:
                     eq(contents(c), before)
+                # A restart would import again, over what was written since.
+                eq(ring[0].call("CONFIG", "REWRITE"), "OK")
+                with open(ring[0].config) as f:
+                    ok("import" not in f.read(), "CONFIG REWRITE leaves it out")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -42,7 +42,7 @@ std::string read(const std::string& file) {
   if (!in.intact()) return "not intact: " + in.error();
   std::string out;
   while (const auto key = in.next()) {
-    const std::string payload = rdb::payload_of(key->value);
+    const std::string payload = rdb::sealed_payload(std::string(key->value));
     CHECK(rdb::payload_intact(payload));
     const auto value = rdb::payload_value(payload, room);
     REQUIRE(value.has_value());

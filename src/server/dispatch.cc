@@ -365,6 +365,13 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
   }
   if (space_->owns(slot)) return run_here(c, {.spec = &spec, .args = args, .slot = slot}, reply);
   c.end_dropped();
+  Request r = request_of(c, spec, args, slot);
+  if (!server_.alone()) c.note_write(spec, args, c.db);
+  submit(std::move(r));
+}
+
+// A command that goes elsewhere; its reply has a place in the client's line.
+Request Worker::request_of(Connection& c, const CommandSpec& spec, Args args, Slot slot) {
   Request r;
   r.ticket = {
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.reserve()};
@@ -372,8 +379,7 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
   r.protocol = c.protocol;
   r.levels = c.levels_now();
   r.commands.emplace_back(spec, c.db, args);
-  if (!server_.alone()) c.note_write(spec, args, c.db);
-  submit(std::move(r));
+  return r;
 }
 
 // The slot is of this thread's shard.

@@ -71,13 +71,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
     one.commands.emplace_back(spec, c.db, args);
     return run_script_everywhere(c, std::move(one), false);
   }
-  Request r;
-  r.ticket = {
-      .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.reserve()};
-  r.slot = slot;
-  r.protocol = c.protocol;
-  r.levels = c.levels_now();
-  r.commands.emplace_back(spec, c.db, args);
+  Request r = request_of(c, spec, args, slot);
   if (!alone) bring_text(r.commands.back(), server_.scripts);
   submit(std::move(r));
 }

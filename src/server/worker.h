@@ -239,6 +239,7 @@ class Worker final : public EngineHost {
   void route_script(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void run_script_everywhere(Connection& c, Transaction&& t, bool exec);
   bool waits_for_script(Connection& c, const Call& call, Reply& reply);
+  Request request_of(Connection& c, const CommandSpec& spec, Args args, Slot slot);
   void run_here(Connection& c, const Call& call, Reply& reply);
   void run_on_ring(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;

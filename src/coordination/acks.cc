@@ -35,6 +35,27 @@ bool overwrites(const Effect& e) {
 
 }  // namespace
 
+// A record of an ack: merged once, however many effects it answers.
+struct Engine::TheirRecord {
+  explicit TheirRecord(std::string_view b) : bytes(b) {}
+  enum class State : std::uint8_t { untouched, merged, refused } state = State::untouched;
+  std::string_view bytes;
+  std::shared_ptr<const std::string> kept;
+  Effect effect;
+};
+
+// Whether all that is here of it is merged now.
+bool Engine::merge_theirs(TheirRecord& theirs) {
+  if (theirs.state == TheirRecord::State::untouched) {
+    const ApplyResult* r = nullptr;
+    Reader in(theirs.bytes);
+    theirs.state = decode_effect(in, theirs.effect) && merge_from_peer(theirs.effect, r)
+                       ? TheirRecord::State::merged
+                       : TheirRecord::State::refused;
+  }
+  return theirs.state == TheirRecord::State::merged;
+}
+
 void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
   Turn* turn = find_turn((m.turn >> 8) - turn_base_);
   if (!turn || turn->peers.empty()) return;
@@ -43,8 +64,11 @@ void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
   const std::uint64_t bit = std::uint64_t{1} << (m.turn & 63);
   if (part.state != PeerPart::State::sent || !(part.parts_left & bit)) return;
   const std::uint64_t number = turn->number;
-  for (const Newer& newer : m.newer)
-    on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer);
+  std::vector<TheirRecord> records(m.records.begin(), m.records.end());
+  for (const Newer& newer : m.newer) {
+    on_newer(*turn, from, static_cast<std::uint16_t>(m.turn & 0xff), newer,
+             newer.record < records.size() ? &records[newer.record] : nullptr);
+  }
   turn = find_turn(number);  // restamping opens a turn, which may move the others
   PeerPart& acked = turn->peers[from.value];
   if ((acked.parts_left &= ~bit) == 0) acked.state = PeerPart::State::acked;
@@ -52,7 +76,8 @@ void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
   drop_settled();
 }
 
-void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer) {
+void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer,
+                      TheirRecord* record) {
   // The index counts the effects that went to this thread of this peer.
   std::uint32_t index = newer.index, found = none;
   for (std::uint32_t i = 0; i < turn.made.size(); ++i) {
@@ -65,17 +90,15 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   if (found == none) return;
   const MadeEffect made = turn.made[found];
-  Effect theirs;
-  Reader in(newer.record);
   const std::string own_bytes = turn.effects.substr(made.at, made.size);
   Effect original;
   Reader own(own_bytes);
   GYRE_ASSERT(decode_effect(own, original));
   Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
   const auto cover = drop_covered(turn, found, original);
-  const ApplyResult* r = nullptr;
-  if (!decode_effect(in, theirs) || theirs.key != original.key || theirs.db != original.db ||
-      !merge_from_peer(theirs, r)) {
+  const bool only_unclear = newer.stands && newer.base == Newer::Base::unclear;
+  if (!only_unclear && (!record || !merge_theirs(*record) || record->effect.key != original.key ||
+                        record->effect.db != original.db)) {
     // Such as stamps far in the future: nothing can be stamped above them (simulator, seed 27). The
     // replica does not count for the command.
     if (op && !op->done) ++op->need;
@@ -95,10 +118,12 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   }
   if (!op->done && newer.base == Newer::Base::moved && (op->flags & flag::conditional)) {
     fail(*op);
-    overtaken_.push_back({made.slot, own_bytes, std::string(newer.record)});
+    if (!record->kept) record->kept = std::make_shared<std::string>(record->bytes);
+    overtaken_.push_back({made.slot, own_bytes, record->kept});
     return;
   }
-  if (newer.base == Newer::Base::unclear && newer.stands) return;  // no condition hangs on it
+  if (only_unclear) return;  // no condition hangs on it
+  const Effect& theirs = record->effect;
   // Stamped again it would take what is of another type there with it, where the command would have
   // answered WRONGTYPE. Not where a later write of this node put that there, which came first
   // (simulator, seed 3930).
@@ -109,11 +134,11 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   // again would bring the element back (simulator, seed 332).
   if (original.type == TypeId::list) {
     const Slot slot = turn.made[found].slot;
-    const Node* record = space_.find(slot, original.db, original.key, key_hash(original.key));
+    const Node* here = space_.find(slot, original.db, original.key, key_hash(original.key));
     std::erase_if(original.changes, [&](const Change& c) {
       Cell cell;
-      return !c.tombstone && record && stored_type(*record) == TypeId::list &&
-             collection_of(*record)->find(c.id, cell) && cell.tombstone && cell.version > c.version;
+      return !c.tombstone && here && stored_type(*here) == TypeId::list &&
+             collection_of(*here)->find(c.id, cell) && cell.tombstone && cell.version > c.version;
     });
   }
   // What was overwritten here since counts as an ack. That the answer brings nothing new does not:
@@ -248,6 +273,7 @@ void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& origi
 // reaches them first, the earlier one looks covered by its own node.
 void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
   Effect own;
+  std::shared_ptr<const std::string> kept;
   for (Turn& t : turns_) {
     for (std::uint32_t i = 0; i < t.made.size(); ++i) {
       const MadeEffect made = t.made[i];
@@ -264,9 +290,12 @@ void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
       metrics_.base_refused.add();
       GYRE_PROBE(overtaken);
       fail(op);
-      std::string other;
-      encode_effect(other, theirs);
-      overtaken_.push_back({slot, bytes, std::move(other)});
+      if (!kept) {
+        std::string other;
+        encode_effect(other, theirs);
+        kept = std::make_shared<std::string>(std::move(other));
+      }
+      overtaken_.push_back({slot, bytes, kept});
     }
   }
 }
@@ -276,7 +305,7 @@ void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
 void Engine::put_back_overtaken() {
   for (const Overtaken& o : std::exchange(overtaken_, {})) {
     Effect failed, theirs;
-    Reader own(o.failed), other(o.theirs);
+    Reader own(o.failed), other(*o.theirs);
     GYRE_ASSERT(decode_effect(own, failed) && decode_effect(other, theirs));
     put_back(o.slot, failed, theirs);
   }

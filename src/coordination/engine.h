@@ -426,7 +426,8 @@ class Engine final : private SyncHost {
     std::uint32_t operation = none;
   };
   static constexpr std::uint32_t none = 0xffffffffu;
-  // An effect came before the one that it builds on: what it came over.
+  // An effect came before those of its node that it builds on: the last of them, and what it came
+  // over.
   struct Gap {
     std::uint64_t hash = 0;
     Version missing{}, before{};
@@ -434,11 +435,19 @@ class Engine final : private SyncHost {
   // A conditional command that failed for what another node holds: until the end of the turn.
   struct Overtaken {
     Slot slot{};
-    std::string failed, theirs;  // effects
+    std::string failed;  // an effect
+    std::shared_ptr<const std::string> theirs;
   };
   struct PeerPart {
     enum class State : std::uint8_t { nothing, sent, acked, failed } state = State::nothing;
     std::uint64_t parts_left = 0;  // bit per thread of the peer that has not acked its part
+  };
+  // Of whom an ack tells what is here: as it is when the ack leaves.
+  struct NewerRecord {
+    Slot slot{};
+    DbIndex db{};
+    std::string key;
+    bool purged = false;  // the effect lay below T
   };
   struct WaitingAck {
     NodeIndex peer{};
@@ -446,7 +455,8 @@ class Engine final : private SyncHost {
     std::uint64_t turn = 0;
     std::uint64_t repair_id = 0;   // a RepairAck instead, when not zero
     std::uint64_t confirm_id = 0;  // a ConfirmAnswer instead
-    std::vector<std::pair<Newer, std::string>> newer{};
+    std::vector<Newer> newer{};
+    std::vector<NewerRecord> records{};
     std::vector<std::uint16_t> confirmed{};
     std::vector<std::uint64_t> untaken{};  // by whom it must be taken that another one acts
   };
@@ -501,10 +511,16 @@ class Engine final : private SyncHost {
   bool holds_far_ahead(const Effect& effect, Slot slot) const;
   bool fills_stub(const Effect& effect, Slot slot) const;
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
+  static std::uint32_t newer_record(WaitingAck& ack, const Effect& effect, bool purged);
+  std::string record_as_is(const NewerRecord& record);
   Newer::Base base_at(const Effect& effect, const ApplyResult& r) const;
   void note_gap(const Effect& effect, const ApplyResult& r);
+  void forget_gaps(const Effect& effect, std::uint64_t hash);
   void on_effects_ack(NodeIndex from, const EffectsAck& m);
-  void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer);
+  struct TheirRecord;
+  void on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer,
+                TheirRecord* record);
+  bool merge_theirs(TheirRecord& theirs);
   std::optional<OperationAt> drop_covered(const Turn& turn, std::uint32_t effect_index,
                                           Effect& effect) const;
   void follow(Turn& turn, std::uint32_t index, OperationAt cover);

@@ -306,23 +306,11 @@ bool Engine::fills_stub(const Effect& effect, Slot slot) const {
 // The write is stamped again above what all replicas have purged up to.
 void Engine::refuse_old(const Effect& effect, Version version, std::uint32_t index,
                         WaitingAck& ack) {
-  const Slot slot = key_slot(effect.key);
-  std::string bytes;
-  std::uint32_t count = 0;
-  put_record(bytes, count, slot, effect.db, effect.key, {});
-  if (count == 0) {
-    Effect purged;
-    purged.db = effect.db;
-    purged.key = effect.key;
-    purged.version = purged.floor = space_.absent_since(slot, effect.db);
-    encode_effect(bytes, purged);
-  }
   metrics_.newer_answers.add();
-  ack.newer.emplace_back(Newer{.index = index,
-                               .base = {},
-                               .too_old = std::max(space_.repaired(slot), version),
-                               .record = {}},
-                         std::move(bytes));
+  ack.newer.push_back({.index = index,
+                       .base = {},
+                       .too_old = std::max(space_.repaired(key_slot(effect.key)), version),
+                       .record = newer_record(ack, effect, true)});
 }
 
 bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below below) {
@@ -360,6 +348,7 @@ bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t has
     GYRE_PROBE(too_old);
     return true;
   }
+  if (!gaps_.empty()) forget_gaps(effect, hash);
   result = &space_.merge(slot, hash, effect);
   // What was there is a write of this node that may still wait for its acks.
   if (!turns_.empty() && result->newest_before.node() == options_.self.value &&
@@ -492,28 +481,39 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
 }
 
 // Whether something of another node lies above what the effect builds on. When the effect or a
-// later one of its node came here before it, with a comparison or a gather, what it came over
-// cannot be told any more (simulator, seed 425).
+// later one of its node came here before it, what that came over is kept; with a comparison or a
+// gather it cannot be told any more (simulator, seed 425).
 Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) const {
   if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
   if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
   if (r.newest_before < effect.version) return Newer::Base::stands;
   const std::uint64_t hash = key_hash(effect.key);
   for (const Gap& gap : gaps_) {
-    if (gap.hash == hash && gap.missing == effect.version)
-      return gap.before <= effect.base ? Newer::Base::stands : Newer::Base::moved;
+    if (gap.hash != hash || gap.missing.node() != effect.version.node() ||
+        gap.missing < effect.version || gap.before >= effect.version)
+      continue;
+    const bool own = gap.before.node() == effect.version.node();
+    return own || gap.before <= effect.base ? Newer::Base::stands : Newer::Base::moved;
   }
   return Newer::Base::unclear;
 }
 
-// Effects of one node come by two connections, its own and the answers on ours, and may overtake
-// each other: what the later one came over is kept for the one that it builds on.
+// Effects of one node come by two connections, its own and the answers on ours, and whole batches
+// may overtake each other: what the first of the later ones came over is kept for all those
+// that it builds on.
 void Engine::note_gap(const Effect& effect, const ApplyResult& r) {
   if (!effect.base || r.newest_before >= effect.base) return;
   constexpr std::size_t gaps_max = 64;
   GYRE_PROBE(effects_overtaken);
   if (gaps_.size() == gaps_max) gaps_.pop_front();
   gaps_.push_back({key_hash(effect.key), effect.base, r.newest_before});
+}
+
+// What another node wrote came into the gap: what is missing may build on less.
+void Engine::forget_gaps(const Effect& effect, std::uint64_t hash) {
+  std::erase_if(gaps_, [&](const Gap& gap) {
+    return gap.hash == hash && (effect.whole || gap.missing.node() != effect.version.node());
+  });
 }
 
 // What the ack says of an effect that was merged with this result: nothing when it stands.
@@ -531,25 +531,45 @@ void Engine::judge(const Effect& effect, const ApplyResult& r, std::uint32_t ind
     metrics_.base_refused.add();
     GYRE_PROBE(base_refused);
   }
-  const Slot slot = key_slot(effect.key);
-  const Node* record = space_.find(slot, effect.db, effect.key, key_hash(effect.key));
-  std::string bytes;
-  Effect whole;
-  if (record) {
-    gyre::record_effect(*record, effect.db, {}, whole);
-  } else {
-    whole.db = effect.db;
-    whole.key = effect.key;
-    whole.version = whole.floor = space_.slot_floor(slot, effect.db);  // what killed it
-    whole.whole = true;
+  const bool stands = r.stands && !survived;
+  const bool only_unclear = stands && base == Newer::Base::unclear;
+  ack.newer.push_back({.index = index,
+                       .base = base,
+                       .stands = stands,
+                       .too_old = {},
+                       .record = only_unclear ? Newer::none : newer_record(ack, effect, false)});
+}
+
+std::uint32_t Engine::newer_record(WaitingAck& ack, const Effect& effect, bool purged) {
+  std::size_t i = ack.records.size();
+  while (i > 0) {
+    const NewerRecord& r = ack.records[--i];
+    if (r.key == effect.key && r.db == effect.db && r.purged == purged)
+      return static_cast<std::uint32_t>(i);
   }
-  encode_effect(bytes, whole);
-  ack.newer.emplace_back(Newer{.index = index,
-                               .base = base,
-                               .stands = r.stands && !survived,
-                               .too_old = {},
-                               .record = {}},
-                         std::move(bytes));
+  ack.records.push_back({key_slot(effect.key), effect.db, std::string(effect.key), purged});
+  return static_cast<std::uint32_t>(ack.records.size() - 1);
+}
+
+std::string Engine::record_as_is(const NewerRecord& record) {
+  std::string bytes;
+  Effect e;
+  e.db = record.db;
+  e.key = record.key;
+  if (record.purged) {
+    std::uint32_t count = 0;
+    put_record(bytes, count, record.slot, record.db, record.key, {});
+    if (count > 0) return bytes;
+    e.version = e.floor = space_.absent_since(record.slot, record.db);
+  } else if (const Node* n =
+                 space_.find(record.slot, record.db, record.key, key_hash(record.key))) {
+    gyre::record_effect(*n, record.db, {}, e);
+  } else {
+    e.version = e.floor = space_.slot_floor(record.slot, record.db);  // what killed it
+    e.whole = true;
+  }
+  encode_effect(bytes, e);
+  return bytes;
 }
 
 void Engine::send_acks(Turn& turn) {
@@ -564,10 +584,11 @@ void Engine::send_acks(Turn& turn) {
     }
     EffectsAck m;
     m.turn = w.turn;
-    for (auto& [newer, bytes] : w.newer) {
-      newer.record = bytes;
-      m.newer.push_back(newer);
-    }
+    m.newer = std::move(w.newer);
+    std::vector<std::string> records;
+    records.reserve(w.records.size());
+    for (const NewerRecord& r : w.records)
+      m.records.push_back(records.emplace_back(record_as_is(r)));
     send(w.peer, w.shard, m);
   }
   turn.acks.clear();

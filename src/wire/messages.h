@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 11;
+inline constexpr std::uint32_t wire_format = 12;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -251,30 +251,35 @@ struct Effects {
   }
 };
 
-// An effect that did not stand: the record as the replica has it.
+// An effect that did not stand, or whose base may not have.
 struct Newer {
+  static constexpr std::uint32_t none = 0xffffffffu;
   // Whether the record was still what the effect builds on. Unclear: the effect's own state, or a
   // later one of its node, had come before it by another way.
   enum class Base : std::uint8_t { stands, unclear, moved };
   std::uint32_t index{};
   Base base{};
-  bool stands = false;      // the effect itself does: only its base is in question
-  Version too_old{};        // T, when the effect or some of it lies at or below it
-  std::string_view record;  // an encoded effect
+  bool stands = false;  // the effect itself does: only its base is in question
+  Version too_old{};    // T, when the effect or some of it lies at or below it
+  // Which of the ack's records is this one's, as the replica has it; none: the effect stands, and
+  // only its base is unclear.
+  std::uint32_t record = none;
   template <class A>
   void fields(A& a) {
     a(index), a(base), a(stands), a(too_old), a(record);
   }
 };
 
-// All of a turn is durable here and stands here, but for what `newer` lists.
+// All of a turn is durable here and stands here, but for what `newer` lists. However many effects
+// of a record did not, the record is in `records` once: a turn may hold hundreds of a large one.
 struct EffectsAck {
   static constexpr Kind kind = Kind::effects_ack;
   std::uint64_t turn{};
   std::vector<Newer> newer;
+  std::vector<std::string_view> records;  // encoded effects
   template <class A>
   void fields(A& a) {
-    a(turn), a(newer);
+    a(turn), a(newer), a(records);
   }
 };
 

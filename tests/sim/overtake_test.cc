@@ -1,5 +1,8 @@
 // Effects of one node go by two connections and may overtake each other: a healthy ring does not
 // take that for a second node that acts.
+#include <string>
+#include <vector>
+
 #include <doctest/doctest.h>
 
 #include "base/probe.h"
@@ -29,6 +32,27 @@ TEST_CASE("overtaking: a conditional command stands under what its own node did 
       const std::string reply = ring.answer(later);
       REQUIRE((reply == ":1\r\n" || reply.starts_with("-WRONGTYPE")));
     }
+  }
+  CHECK(probe_count(Probe::effects_overtaken) > before + 20);
+}
+
+TEST_CASE("overtaking: whole batches of a busy record do not look like another node's writes") {
+  const std::uint64_t before = probe_count(Probe::effects_overtaken);
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    ThreeNodes ring(seed);
+    CAPTURE(seed);
+    const std::size_t acts = ring.acting("k"), other = (acts + 1) % 3, third = (acts + 2) % 3;
+    ring.network.set_delay(acts, other, 50, 3000);
+    std::vector<std::uint64_t> ids;
+    for (int i = 0; i < 200; ++i) {
+      for (const std::size_t from : {third, other}) {
+        for (int k = 0; k < 20; ++k)
+          ids.push_back(ring.start(from, {"ZADD", "k", "1", std::to_string(ids.size())}));
+        ring.run(200);
+      }
+    }
+    for (const std::uint64_t id : ids) REQUIRE(ring.answer(id) == ":1\r\n");
+    for (const auto& node : ring.nodes) CHECK(node->metrics().newer_answers.get() == 0);
   }
   CHECK(probe_count(Probe::effects_overtaken) > before + 20);
 }

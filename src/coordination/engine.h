@@ -307,14 +307,12 @@ class Engine final : private SyncHost {
     NodeIndex actor{0xffff};   // whose effects came last
     NodeIndex used = unused;   // who ran the last command of this node's clients
     std::uint32_t doubts = 0;  // a comparison begun before the last doubt proves nothing
+    std::uint64_t made = 0;    // this node's last turn that changed it
     // No comparison is wanted.
     bool well() const { return known && must == 0 && (sure || !acting); }
   };
   struct Peer {
     PeerView view;
-    // Messages come by two connections. A forwarded command names the last turn whose effects were
-    // sent before it, by thread of the peer; and what has come from there, by thread.
-    std::map<std::uint16_t, std::uint64_t> turns_sent, turns_seen;
     std::string outbox, answers;
     std::vector<std::uint64_t> unsent;  // forwarded commands that are still in the outbox
     UnixMs highest_ceiling = 0;
@@ -573,6 +571,7 @@ class Engine final : private SyncHost {
   Request take_forward(std::uint64_t id, bool ran);
   void route(Request&& request);
   void forward(Request&& request, NodeIndex target);
+  bool may_overtake(Slot slot, NodeIndex target);
   UnixMs stamps_of(NodeIndex peer) const;  // what a peer would stamp now, as far as it is known
   void on_forward(NodeIndex from, const Forward& m);
   void on_forward_answer(NodeIndex from, const ForwardAnswer& m);

@@ -36,6 +36,17 @@ UnixMs Engine::stamps_of(NodeIndex peer) const {
          std::clamp(p.stamps_ahead_ms, p.view.offset_ms, p.view.offset_ms + options_.max_skew_ms);
 }
 
+// Messages go by two connections. What this node did in the slot itself, and the target has not
+// acknowledged, may get there after the command, and may have been acknowledged to a client.
+bool Engine::may_overtake(Slot slot, NodeIndex target) {
+  const std::uint64_t made = state(slot).made;
+  const Turn* t = made != 0 ? find_turn(made) : nullptr;
+  if (!t || (!t->peers.empty() && t->peers[target.value].state == PeerPart::State::acked))
+    return false;
+  GYRE_PROBE(overtook_effects);
+  return true;
+}
+
 void Engine::forward(Request&& request, NodeIndex target) {
   Peer& p = peers_[target.value];
   metrics_.forwarded_commands.add();
@@ -59,7 +70,7 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.write_level = request.levels.write.value;
   m.read_level = request.levels.read.value;
   m.exec = request.exec;
-  m.moved = moves_to(request.slot, target);
+  m.moved = moves_to(request.slot, target) || may_overtake(request.slot, target);
   m.wait = request.wait;
   m.waited = request.waited;
   m.ceiling_ms = std::max(ceiling, above + ahead);
@@ -69,8 +80,6 @@ void Engine::forward(Request&& request, NodeIndex target) {
     m.commands.push_back({c.db().value, {c.args().begin(), c.args().end()}});
   p.highest_ceiling = std::max(p.highest_ceiling, m.ceiling_ms);
   const std::uint16_t shard = shard_at(target, request.slot);
-  if (const auto sent = p.turns_sent.find(shard); sent != p.turns_sent.end())
-    m.after_turn = sent->second;
   send(target, shard, m);
   p.unsent.push_back(id);
   Line& line = lines_[line_of(request)];
@@ -182,12 +191,6 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   if (!holds(r.slot) || !serving_) {
     return deliver_error(r.ticket,
                          Error(Errc::ring_down, "the node asked does not act for this slot"));
-  }
-  // Effects that were sent before it, by the other connection, are not here yet: what they say may
-  // have been acknowledged.
-  if (m.after_turn > peers_[from.value].turns_seen[m.from_shard]) {
-    GYRE_PROBE(overtook_effects);
-    make_unsure(r.slot);
   }
   if (m.moved) {
     GYRE_PROBE(moved);

@@ -14,7 +14,6 @@ void Engine::peer_up(NodeIndex peer, std::uint16_t threads) {
   p.view.up = true;
   p.view.threads = threads ? threads : std::uint16_t{1};
   p.repairing = false;
-  p.turns_sent.clear();
   // It did not see what was done in its absence: tell it which slots others acted for. What it did
   // itself meanwhile, and whatever was on the broken link, shows in a comparison.
   std::vector<std::uint16_t> acted;
@@ -65,7 +64,6 @@ void Engine::peer_doubts(NodeIndex peer) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     if (slots_[i].acting && replica_index(slot, peer) >= 0) make_unsure(slot);
   }
-  peers_[peer.value].turns_seen.clear();
   if (!peers_[peer.value].view.up) return;
   for (Turn& t : turns_) {
     if (!t.peers.empty() && t.peers[peer.value].state == PeerPart::State::sent)

@@ -79,6 +79,7 @@ void Engine::flush_turn(Turn& turn) {
   if (alone_) return;
   turn.peers.resize(peers_.size());
   outstanding_bytes_ += turn.effects.size();
+  for (const MadeEffect& e : turn.made) state(e.slot).made = turn.number;
   if (turn.made.empty()) return;
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
@@ -109,7 +110,6 @@ void Engine::send_effects(Turn& turn, NodeIndex peer) {
     Effects m;
     m.turn = (turn_base_ + turn.number) << 8 | shard;
     part.parts_left |= std::uint64_t{1} << (shard & 63);
-    peers_[peer.value].turns_sent[shard] = m.turn >> 8;
     m.from_shard = options_.shard.value;
     m.count = content.second;
     m.effects = content.first;
@@ -418,8 +418,6 @@ class Engine::EffectsAhead {
 };
 
 void Engine::on_effects(NodeIndex from, const Effects& m) {
-  std::uint64_t& seen = peers_[from.value].turns_seen[m.from_shard];
-  seen = std::max(seen, m.turn >> 8);
   std::map<std::uint16_t, std::vector<std::uint16_t>> acted;  // peer -> slots
   HeldAck held;
   held.ack.peer = from;

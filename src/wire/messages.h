@@ -184,19 +184,19 @@ struct Forward {
   std::uint16_t slot{};
   std::uint8_t protocol{};
   std::uint8_t write_level{}, read_level{};
-  bool exec = false;           // the commands are one transaction
-  bool moved = false;          // its sender used another node for this slot before
-  std::int64_t ceiling_ms{};   // stamp at or below this or answer late; 0: none
-  std::int64_t above_ms{};     // first move the clock above this; 0: no need
-  std::uint64_t after_turn{};  // its sender's effects up to this turn were sent before
-  std::uint64_t wait{};        // the sender's number for a client that waits; 0: it must not
-  bool waited = false;         // it has waited before
+  bool exec = false;  // the commands are one transaction
+  // Its sender used another node for this slot before, or effects of it may come after the command.
+  bool moved = false;
+  std::int64_t ceiling_ms{};  // stamp at or below this or answer late; 0: none
+  std::int64_t above_ms{};    // first move the clock above this; 0: no need
+  std::uint64_t wait{};       // the sender's number for a client that waits; 0: it must not
+  bool waited = false;        // it has waited before
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
-        a(ceiling_ms), a(above_ms), a(after_turn), a(wait), a(waited), a(watches), a(commands);
+        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(watches), a(commands);
   }
 };
 

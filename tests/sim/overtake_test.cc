@@ -56,3 +56,25 @@ TEST_CASE("overtaking: whole batches of a busy record do not look like another n
   }
   CHECK(probe_count(Probe::effects_overtaken) > before + 20);
 }
+
+// Who coordinates acts for other slots meanwhile: that these effects have not come yet says nothing
+// of the slot of a command.
+TEST_CASE("overtaking: effects of other slots make no slot unsure") {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    ThreeNodes ring(seed);
+    CAPTURE(seed);
+    const std::size_t acts = ring.acting("k"), from = (acts + 1) % 3;
+    std::string own = "a";
+    while (ring.acting(own) != from) own += 'a';
+    ring.network.set_delay(from, acts, 50, 3000);
+    ring.ask(from, {"SET", "k", "0"});
+    ring.run(5 * second);
+    const std::uint64_t before = ring.nodes[acts]->metrics().unsure_reads.get();
+    for (int i = 0; i < 200; ++i) {
+      ring.start(from, {"SET", own, std::to_string(i)});
+      ring.run(100);
+      REQUIRE(ring.ask(from, {"APPEND", "k", "x"}) == ":" + std::to_string(i + 2) + "\r\n");
+    }
+    CHECK(ring.nodes[acts]->metrics().unsure_reads.get() == before);
+  }
+}

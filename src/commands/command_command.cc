@@ -6,22 +6,13 @@
 
 #include "base/glob.h"
 #include "base/numbers.h"
+#include "commands/key_use.h"
 #include "commands/table.h"
 
 namespace gyre {
 namespace {
 
 using Names = std::vector<std::string_view>;
-
-// Whether `word` is one of the words in `text`.
-bool has_word(std::string_view text, std::string_view word) {
-  for (std::size_t at = text.find(word); at != std::string_view::npos;
-       at = text.find(word, at + 1)) {
-    const std::size_t end = at + word.size();
-    if ((at == 0 || text[at - 1] == ' ') && (end == text.size() || text[end] == ' ')) return true;
-  }
-  return false;
-}
 
 bool is_subcommand(const CommandSpec& spec) {
   return spec.name.find('|') != std::string_view::npos;
@@ -39,58 +30,7 @@ std::vector<const CommandSpec*> subcommands(const CommandSpec& spec) {
   return subs;
 }
 
-// ---- how a command uses its keys
-
-// Redis' key-spec flags of the first key and, where they differ, of the others. What is not here is
-// "RO access" when it reads and "RW update" when it writes.
-struct KeyUse {
-  std::string_view first, rest;
-  std::string_view names;
-};
-constexpr auto key_uses = std::to_array<KeyUse>({
-    {"RO",
-     {},
-     "EXISTS TOUCH TYPE WATCH STRLEN HLEN HSTRLEN HEXISTS LLEN SCARD SISMEMBER ZCARD XLEN "
-     "OBJECT|ENCODING OBJECT|REFCOUNT OBJECT|IDLETIME OBJECT|FREQ MEMORY|USAGE"},
-    {"RM delete", {}, "DEL UNLINK"},
-    {"OW update", {}, "MSET SETEX PSETEX RESTORE"},
-    {"OW insert", {}, "SETNX MSETNX"},
-    {"RW access update variable_flags", {}, "SET BITFIELD"},
-    {"RW access update",
-     {},
-     "GETSET GETEX INCR DECR INCRBY DECRBY INCRBYFLOAT HINCRBY HINCRBYFLOAT ZINCRBY SETBIT MOVE "
-     "EVAL EVALSHA FCALL"},
-    {"RW access delete",
-     {},
-     "GETDEL LPOP RPOP LMPOP BLPOP BRPOP BLMPOP SPOP ZPOPMIN ZPOPMAX ZMPOP BZPOPMIN BZPOPMAX "
-     "BZMPOP MIGRATE"},
-    {"RW insert",
-     {},
-     "APPEND HSETNX SADD LPUSH RPUSH LPUSHX RPUSHX LINSERT PFADD "
-     "XGROUP|CREATE XGROUP|CREATECONSUMER"},
-    {"RW delete",
-     {},
-     "HDEL SREM LREM LTRIM ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE XDEL XTRIM "
-     "XAUTOCLAIM XGROUP|DELCONSUMER XGROUP|DESTROY"},
-    {"RO access", {}, "XREADGROUP"},
-    {"RW access delete", "OW update", "RENAME"},
-    {"RW access delete", "OW insert", "RENAMENX"},
-    {"RW access delete", "RW insert", "SMOVE LMOVE RPOPLPUSH BLMOVE BRPOPLPUSH"},
-    {"RO access", "OW update", "COPY SORT GEORADIUS GEORADIUSBYMEMBER"},
-    {"OW update", "RO access",
-     "SUNIONSTORE SDIFFSTORE ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZRANGESTORE BITOP GEOSEARCHSTORE"},
-    {"RW update", "RO access", "SINTERSTORE"},
-    {"RW access insert", "RO access", "PFMERGE"},
-    {"RW access", {}, "PFCOUNT PFDEBUG"},
-    {"NOT_KEY", {}, "SPUBLISH SSUBSCRIBE SUNSUBSCRIBE"},
-});
-
-KeyUse key_use(const CommandSpec& spec) {
-  for (const KeyUse& use : key_uses) {
-    if (has_word(use.names, spec.name)) return use;
-  }
-  return {(spec.flags & flag::write) ? "RW update" : "RO access", {}, {}};
-}
+// ---- keys
 
 bool has_keys(const CommandSpec& spec) {
   return spec.find_keys || spec.keys.first != 0;
@@ -380,12 +320,12 @@ void get_keys(Args line, Reply& reply, bool with_flags) {
   if (at.empty() && !has_word("EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO", spec->name)) {
     return reply.error("Invalid arguments specified for command");
   }
-  const KeyUse use = key_use(*spec);
+  const KeyUse use = key_use(*spec, line);
   reply.array(at.size());
   for (std::size_t i = 0; i < at.size(); ++i) {
     if (with_flags) reply.array(2);
     reply.bulk(line[at[i]]);
-    if (with_flags) simple_set(reply, words(i > 0 && !use.rest.empty() ? use.rest : use.first));
+    if (with_flags) simple_set(reply, words(use.of(i)));
   }
 }
 
@@ -449,6 +389,10 @@ bool command_is_container(const CommandSpec& spec) {
   return !spec.run && spec.arity == -2 && !is_subcommand(spec) && !subcommands(spec).empty();
 }
 
+std::span<const std::string_view> command_category_names() {
+  return category_order;
+}
+
 std::string command_shown_name(const CommandSpec& spec) {
   return to_lower(spec.name);
 }
@@ -485,8 +429,10 @@ std::vector<std::string_view> command_categories(const CommandSpec& spec) {
   if (command_is_container(spec)) return {"@slow"};
   Names found = words(spec.categories);
   const auto add = [&](std::string_view category) { found.push_back(category); };
+  // What names a type or the connection (WAIT) is of that.
   const bool own_type = std::any_of(found.begin(), found.end(), [](std::string_view category) {
-    return std::any_of(std::begin(group_categories), std::end(group_categories),
+    return category == "@connection" ||
+           std::any_of(std::begin(group_categories), std::end(group_categories),
                        [&](const auto& row) { return row.second == category; });
   });
   for (const auto& [group, category] : group_categories) {

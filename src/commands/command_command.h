@@ -6,6 +6,7 @@
 // answers, but here any node answers for the whole ring.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,8 @@ void command_reply(Args args, Reply& reply);
 std::string_view command_group(const CommandSpec& spec);
 // "@read @string @fast" one by one, with what follows from flags and group, in Redis' order.
 std::vector<std::string_view> command_categories(const CommandSpec& spec);
+// All there are, in Redis' order: "@keyspace", "@read", ...
+std::span<const std::string_view> command_category_names();
 // Redis' names of the flags that a client may see.
 std::vector<std::string_view> command_flags(const CommandSpec& spec);
 // The name as clients see it: "config|get".

@@ -10,17 +10,12 @@
 //    old file or the new one.
 //
 // A secret that came from the environment stays there: it was kept out of files on purpose.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
 
-#include <sys/stat.h>
-
+#include "base/file.h"
 #include "base/numbers.h"
 #include "config/config.h"
 #include "config/line.h"
@@ -44,45 +39,6 @@ std::optional<Option> option_of_line(std::string_view line) {
   const auto words = split_words(line);
   if (!words || words->empty() || words->front().front() == '#') return std::nullopt;
   return find_option(words->front());
-}
-
-Result<void> write_all(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::write(file, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return failed(std::strerror(errno));
-    text.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (::fsync(file) != 0) return failed(std::strerror(errno));
-  return {};
-}
-
-Result<void> replace_file(const std::string& path, std::string_view text) {
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
-  if (error) return failed(error.message());
-  const std::string beside = real.string() + ".rewrite-" + format_int(::getpid());
-  struct stat old {};
-  const mode_t mode = ::stat(real.c_str(), &old) == 0 ? old.st_mode & 0777 : 0600;
-  const int file =
-      ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (file < 0) return failed(std::strerror(errno));
-  auto written = write_all(file, text);
-  if (written && ::fchmod(file, mode) != 0) written = failed(std::strerror(errno));
-  if (::close(file) != 0 && written) written = failed(std::strerror(errno));
-  if (written && ::rename(beside.c_str(), real.c_str()) != 0)
-    written = failed(std::strerror(errno));
-  if (!written) {
-    ::unlink(beside.c_str());
-    return written;
-  }
-  // The rename itself must reach the disk; the file is in place whether this works or not.
-  const int folder = ::open(real.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder >= 0) {
-    ::fsync(folder);
-    ::close(folder);
-  }
-  return {};
 }
 
 }  // namespace
@@ -118,7 +74,9 @@ class ConfigRewriter {
         return failed("the file does not keep the value of " + std::string(spec.name));
     }
     if (text == old_text) return {};
-    return replace_file(config_.file_, text);
+    if (auto written = replace_file(config_.file_, text); !written)
+      return failed(std::string(written.error().text()));
+    return {};
   }
 
  private:

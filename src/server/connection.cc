@@ -14,6 +14,13 @@ constexpr std::size_t own_read_least = 16 * 1024;
 Connection::Connection(Worker& worker, std::uint64_t connection_id, bool aware)
     : id(connection_id), cluster_aware(aware), worker_(worker) {}
 
+void Connection::become(UserPtr whom, bool is_authenticated) {
+  user = std::move(whom);
+  authenticated = is_authenticated;
+  unrestricted = authenticated && user->may_everything();
+  parser_.set_authenticated(authenticated);
+}
+
 void Connection::note_write(const CommandSpec& spec, Args args, DbIndex in) {
   if (!(spec.flags & flag::write)) return;
   std::string_view key;

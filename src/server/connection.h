@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "acl/user.h"
 #include "config/checks.h"
 #include "coordination/request.h"
 #include "net/stream.h"
@@ -46,7 +47,11 @@ class Connection final : public Stream {
   int protocol = 2;
   DbIndex db{};
   Levels levels;
-  bool authenticated = true;
+  UserPtr user;  // never null once it is the worker's
+  bool authenticated = false;
+  bool unrestricted = false;  // authenticated, as a user who may do everything
+  // From now on it acts as this user.
+  void become(UserPtr whom, bool is_authenticated);
   bool reading_replicas = false;  // READONLY
   bool no_evict = false;
   bool monitoring = false;
@@ -68,7 +73,7 @@ class Connection final : public Stream {
 
   // Nothing of it asks for more than to run its commands.
   bool ordinary() const {
-    return authenticated && !suspended_ && !transaction.open && !subscriptions &&
+    return unrestricted && !suspended_ && !transaction.open && !subscriptions &&
            reply_mode == ReplyMode::on;
   }
 

@@ -1,7 +1,7 @@
 // Dispatch: one command of a client from its words to where it runs.
 //
-// Order of checks, as Redis: known, arity, authenticated, queued in MULTI, paused, loading, memory.
-// Then a session handler, or routing by the keys' slots:
+// Order of checks: known, arity, authenticated, allowed to its user, memory, loading, queued in
+// MULTI, paused. Then a session handler, or routing by the keys' slots:
 //
 //   one slot                      its shard here runs it, or forwards it to who acts
 //   several, plain (MGET, DEL)    parts by slot, answers joined
@@ -72,7 +72,14 @@ void Worker::refuse(Connection& c, const CommandSpec* spec, const Error& error, 
   errors_.note(std::string(error_prefix(error.code)));
   if (c.transaction.open) c.transaction.failed = true;
   if (spec) command_stats_[command_index(*spec)].rejected.add();
-  reply.error(error);
+  if (spec && spec->name == "EXEC") {
+    c.transaction = {};
+    reply.error(Error(Errc::exec_abort, "Transaction discarded because of: " +
+                                            std::string(error_prefix(error.code)) + " " +
+                                            std::string(error.text())));
+  } else {
+    reply.error(error);
+  }
   c.end(0);
 }
 
@@ -100,6 +107,7 @@ bool Worker::refused(Connection& c, const Call& call, Reply& reply) {
   if (!arity_ok(spec, call.args.size())) return refuse_with(Error(Errc::err, wrong_arity(spec)));
   if (!c.authenticated && !(spec.flags & flag::no_auth)) return refuse_with(Error(Errc::no_auth));
   c.last_command = &spec;
+  if (const auto error = denied(c, spec, call.args)) return refuse_with(*error);
   if ((spec.flags & flag::denyoom) && !make_room()) return refuse_with(Error(Errc::oom));
   if (c.subscribed() && c.protocol == 2 && !spec_allowed_while_subscribed(spec)) {
     return refuse_with(
@@ -278,8 +286,10 @@ void Worker::run_session(Connection& c, const CommandSpec& spec, Args args, Repl
       !answers_here(c, spec, args, reply))
     return;
   SessionCall call{.worker = *this, .connection = c, .args = args, .reply = reply, .spec = spec};
+  acting_ = &c;
   handler(call);
-  refresh_command_options();  // CONFIG SET: what follows in this turn knows
+  refresh_command_options();  // CONFIG SET, ACL SETUSER: what follows in this turn knows
+  acting_ = nullptr;
   if (!call.deferred) c.end(0);
 }
 

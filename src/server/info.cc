@@ -232,28 +232,13 @@ void stats_section(InfoLines& out) {
   out.put("pubsub_channels", channels.count(Listening::channel));
   out.put("pubsub_patterns", channels.count(Listening::pattern));
   out.put("pubsubshard_channels", channels.count(Listening::shard));
-  out.zeros({"total_net_repl_input_bytes",
-             "total_net_repl_output_bytes",
-             "sync_full",
-             "sync_partial_ok",
-             "sync_partial_err",
-             "evicted_clients",
-             "latest_fork_usec",
-             "total_forks",
-             "migrate_cached_sockets",
-             "slave_expires_tracked_keys",
-             "active_defrag_hits",
-             "active_defrag_misses",
-             "active_defrag_key_hits",
-             "active_defrag_key_misses",
-             "tracking_total_keys",
-             "tracking_total_items",
-             "tracking_total_prefixes",
-             "io_threaded_reads_processed",
-             "io_threaded_writes_processed",
-             "acl_access_denied_cmd",
-             "acl_access_denied_key",
-             "acl_access_denied_channel"});
+  out.zeros({"total_net_repl_input_bytes", "total_net_repl_output_bytes", "sync_full",
+             "sync_partial_ok", "sync_partial_err", "evicted_clients", "latest_fork_usec",
+             "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
+             "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
+             "active_defrag_key_misses", "tracking_total_keys", "tracking_total_items",
+             "tracking_total_prefixes", "io_threaded_reads_processed",
+             "io_threaded_writes_processed"});
 }
 
 // Nodes of a ring are equals, so to Redis' eyes each is a master without replicas.

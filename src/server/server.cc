@@ -62,7 +62,10 @@ SyncMode sync_mode(const Config& config) {
 
 }  // namespace
 
-Server::Server(Config& config) : config_(config), run_id_(hex40()) {}
+Server::Server(Config& config)
+    : config_(config), run_id_(hex40()), accounts_(config, [this] {
+        command_options_version_.fetch_add(1, std::memory_order_release);
+      }) {}
 Server::~Server() = default;
 
 // ---- start
@@ -209,6 +212,7 @@ void Server::register_hooks() {
       });
     }
   });
+  config_.on_change(Option::requirepass, [this] { accounts_.take_requirepass(); });
   config_.on_change(Option::loglevel,
                     [this] { log_level(static_cast<LogLevel>(config_.loglevel.get())); });
 }
@@ -259,6 +263,7 @@ Result<void> Server::start() {
   if (!alone()) membership_ = std::make_unique<Membership>(*this, clock_);
   raise_file_limit();
   apply_options();
+  if (auto users = accounts_.load(); !users) return users;
   register_hooks();
   if (config_.persistence) identity_files_ = std::make_unique<FolderFiles>(config_.dir.get());
   if (auto opened = identity_.open({.name = ring_->node(self_).name,

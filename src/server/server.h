@@ -20,6 +20,7 @@
 #include "membership/identity.h"
 #include "persist/store.h"
 #include "ring/ring.h"
+#include "server/accounts.h"
 #include "server/import.h"
 #include "server/info.h"
 #include "server/membership.h"
@@ -75,6 +76,7 @@ class Server final : public StoreSink {
   }
   CommandOptions command_options() const;
   Levels default_levels() const;
+  Accounts& accounts() { return accounts_; }
   Identity& identity() { return identity_; }
   const std::string& run_id() const { return run_id_; }  // 40 hex digits
   const std::string& secret() const { return secret_; }
@@ -154,6 +156,7 @@ class Server final : public StoreSink {
   CommandOptions command_options_;  // under options_mutex_
   mutable std::mutex options_mutex_;
   std::atomic<std::uint64_t> command_options_version_{0};
+  Accounts accounts_;
   std::unique_ptr<Store> store_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;

@@ -22,7 +22,7 @@ Result<void> Server::open_listeners() {
         return;
       }
       const bool loopback = address.starts_with("127.") || address.starts_with("[::1]");
-      if (config_.protected_mode && config_.requirepass.get().empty() && !loopback) {
+      if (config_.protected_mode && !loopback && accounts_.users()->default_user()->nopass()) {
         static const std::string_view text =
             "-DENIED Gyre is running in protected mode because no password is set. Connect from "
             "the loopback address, or set "

@@ -35,62 +35,6 @@ std::string flags_of(const Connection& c) {
   return flags.empty() ? "N" : flags;
 }
 
-// One line of CLIENT LIST, with Redis' fields in Redis' order. What Redis counts and Gyre does not
-// have (fixed reply buffers) is 0; fd is -1: descriptors belong to the event loop.
-// running: the arguments of the command under way, when it is this client's.
-std::string line_of(const Worker& worker, Connection& c, Args running) {
-  const SteadyMs now = worker.now_ms();
-  std::size_t queued = 0;
-  for (const OwnedCommand& command : c.transaction.commands) queued += arg_bytes(command.args());
-  const std::size_t output = c.output_bytes();
-  const std::size_t query = c.query_bytes() + (running.empty() ? 0 : wire_bytes(running));
-  std::string line;
-  const auto field = [&](std::string_view name, std::string_view value) {
-    if (!line.empty()) line += ' ';
-    line.append(name).append("=").append(value);
-  };
-  const auto number = [&](std::string_view name, std::int64_t value) {
-    field(name, format_int(value));
-  };
-  const auto bytes = [&](std::string_view name, std::size_t value) {
-    number(name, static_cast<std::int64_t>(value));
-  };
-  number("id", static_cast<std::int64_t>(c.id));
-  field("addr", c.peer_address());
-  field("laddr", c.local_address());
-  number("fd", -1);
-  field("name", c.name);
-  number("age", (now - c.created_ms) / 1000);
-  number("idle", running.empty() ? (now - c.active_ms) / 1000 : 0);
-  field("flags", flags_of(c));
-  number("db", c.db.value);
-  const auto listens = [&](Listening what) {
-    return c.subscriptions ? static_cast<std::int64_t>(c.subscriptions->count(what)) : 0;
-  };
-  number("sub", listens(Listening::channel));
-  number("psub", listens(Listening::pattern));
-  number("ssub", listens(Listening::shard));
-  number("multi",
-         c.transaction.open ? static_cast<std::int64_t>(c.transaction.commands.size()) : -1);
-  bytes("qbuf", query);
-  number("qbuf-free", 0);
-  bytes("argv-mem", arg_bytes(running));
-  bytes("multi-mem", queued);
-  number("rbs", 0);
-  number("rbp", 0);
-  number("obl", 0);
-  number("oll", output > 0 ? 1 : 0);
-  bytes("omem", output);
-  bytes("tot-mem", sizeof(Connection) + query + queued + output);
-  field("events", c.pending_write_bytes() > 0 ? "rw" : "r");
-  field("cmd", c.last_command ? to_lower(c.last_command->name) : "NULL");
-  field("user", "default");
-  number("redir", -1);
-  number("resp", c.protocol);
-  line += '\n';
-  return line;
-}
-
 // A client is a normal one or a subscriber: there are no masters and replicas.
 enum class Type : std::uint8_t { any, normal, pubsub, nobody, unknown };
 Type type_of(std::string_view text) {
@@ -110,7 +54,7 @@ void unknown_type(Reply& reply, std::string_view text) {
 struct Filter {
   std::optional<std::uint64_t> id;
   std::vector<std::uint64_t> ids;
-  std::string address, local_address;
+  std::string address, local_address, user;
   Type type = Type::any;
   std::optional<std::uint64_t> skip;  // whoever asks
 
@@ -121,6 +65,7 @@ struct Filter {
     if (!ids.empty() && std::find(ids.begin(), ids.end(), c.id) == ids.end()) return false;
     if (!address.empty() && c.peer_address() != address) return false;
     if (!local_address.empty() && c.local_address() != local_address) return false;
+    if (!user.empty() && c.user->name() != user) return false;
     return !skip || c.id != *skip;
   }
 };
@@ -130,7 +75,7 @@ void id(SessionCall& call) {
 }
 
 void info(SessionCall& call) {
-  call.reply.verbatim("txt", line_of(call.worker, call.connection, call.args));
+  call.reply.verbatim("txt", client_line(call.worker, call.connection, call.args));
 }
 
 // CLIENT LIST [TYPE type | ID id ...]
@@ -152,11 +97,11 @@ void list(SessionCall& call) {
   using Lines = std::vector<std::pair<std::uint64_t, std::string>>;  // by id
   // The asking client's own line is made here, while its command is at hand.
   const std::uint64_t self = call.connection.id;
-  const std::string own = line_of(call.worker, call.connection, args);
+  const std::string own = client_line(call.worker, call.connection, args);
   const std::function<Lines(Worker&)> ask = [filter, self, own](Worker& w) {
     Lines lines;
     for (const auto& [key, c] : w.connections()) {
-      if (filter.takes(*c)) lines.emplace_back(c->id, c->id == self ? own : line_of(w, *c, {}));
+      if (filter.takes(*c)) lines.emplace_back(c->id, c->id == self ? own : client_line(w, *c, {}));
     }
     return lines;
   };
@@ -218,9 +163,10 @@ bool kill_filter(SessionCall& call, Filter& filter) {
     } else if (is_word(args[i], "laddr")) {
       filter.local_address = value;
     } else if (is_word(args[i], "user")) {
-      if (value != "default") {
+      if (!call.worker.users().find(value)) {
         return call.reply.error("No such user '" + std::string(value) + "'"), false;
       }
+      filter.user = value;
     } else if (is_word(args[i], "skipme") && is_word(value, "yes")) {
       filter.skip = call.connection.id;
     } else if (is_word(args[i], "skipme") && is_word(value, "no")) {
@@ -374,6 +320,61 @@ constexpr auto rows = std::to_array<SessionRow>({
 });
 
 }  // namespace
+
+// One line of CLIENT LIST, with Redis' fields in Redis' order. What Redis counts and Gyre does not
+// have (fixed reply buffers) is 0; fd is -1: descriptors belong to the event loop.
+std::string client_line(const Worker& worker, Connection& c, Args running) {
+  const SteadyMs now = worker.now_ms();
+  std::size_t queued = 0;
+  for (const OwnedCommand& command : c.transaction.commands) queued += arg_bytes(command.args());
+  const std::size_t output = c.output_bytes();
+  const std::size_t query = c.query_bytes() + (running.empty() ? 0 : wire_bytes(running));
+  std::string line;
+  const auto field = [&](std::string_view name, std::string_view value) {
+    if (!line.empty()) line += ' ';
+    line.append(name).append("=").append(value);
+  };
+  const auto number = [&](std::string_view name, std::int64_t value) {
+    field(name, format_int(value));
+  };
+  const auto bytes = [&](std::string_view name, std::size_t value) {
+    number(name, static_cast<std::int64_t>(value));
+  };
+  number("id", static_cast<std::int64_t>(c.id));
+  field("addr", c.peer_address());
+  field("laddr", c.local_address());
+  number("fd", -1);
+  field("name", c.name);
+  number("age", (now - c.created_ms) / 1000);
+  number("idle", running.empty() ? (now - c.active_ms) / 1000 : 0);
+  field("flags", flags_of(c));
+  number("db", c.db.value);
+  const auto listens = [&](Listening what) {
+    return c.subscriptions ? static_cast<std::int64_t>(c.subscriptions->count(what)) : 0;
+  };
+  number("sub", listens(Listening::channel));
+  number("psub", listens(Listening::pattern));
+  number("ssub", listens(Listening::shard));
+  number("multi",
+         c.transaction.open ? static_cast<std::int64_t>(c.transaction.commands.size()) : -1);
+  bytes("qbuf", query);
+  number("qbuf-free", 0);
+  bytes("argv-mem", arg_bytes(running));
+  bytes("multi-mem", queued);
+  number("rbs", 0);
+  number("rbp", 0);
+  number("obl", 0);
+  number("oll", output > 0 ? 1 : 0);
+  bytes("omem", output);
+  bytes("tot-mem", sizeof(Connection) + query + queued + output);
+  field("events", c.pending_write_bytes() > 0 ? "rw" : "r");
+  field("cmd", c.last_command ? to_lower(c.last_command->name) : "NULL");
+  field("user", c.user->name());
+  number("redir", -1);
+  number("resp", c.protocol);
+  line += '\n';
+  return line;
+}
 
 bool set_client_name(SessionCall& call, std::string_view name) {
   if (!fit_name(name)) {

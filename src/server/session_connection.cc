@@ -8,33 +8,25 @@
 namespace gyre {
 namespace {
 
-// How long it takes says how long the given password is, and nothing of the real one.
-bool same_bytes(std::string_view given, std::string_view real) {
-  volatile unsigned char differ = given.size() == real.size() ? 0 : 1;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const char other = real.empty() ? '\0' : real[i % real.size()];
-    differ = static_cast<unsigned char>(differ | (given[i] ^ other));
-  }
-  return differ == 0;
-}
-
-void authenticated(Connection& c) {
-  c.authenticated = true;
-  c.parser().set_authenticated(true);
+// The user that AUTH and HELLO AUTH ask for, when the password opens the door; else it is noted.
+UserPtr user_of(SessionCall& call, std::string_view name, std::string_view password) {
+  UserPtr user = call.worker.users().find(name);
+  if (user && user->accepts(password)) return user;
+  call.worker.note_denied_login(call.connection, call.args[0], name);
+  return nullptr;
 }
 
 void auth(SessionCall& call) {
   if (call.args.size() > 3) return call.reply.error(Errc::syntax);
   const bool named = call.args.size() == 3;
-  if (!named && call.server().config().requirepass.get().empty()) {
+  if (!named && call.worker.users().default_user()->nopass()) {
     return call.reply.error(
         "AUTH <password> called without any password configured for the default user. Are you "
         "sure your configuration is correct?");
   }
-  if (!accept_password(call, named ? call.args[1] : "default", call.args.back())) {
-    return call.reply.error(Errc::wrong_pass);
-  }
-  authenticated(call.connection);
+  UserPtr user = user_of(call, named ? call.args[1] : default_user_name, call.args.back());
+  if (!user) return call.reply.error(Errc::wrong_pass);
+  call.connection.become(std::move(user), true);
   call.reply.ok();
 }
 
@@ -71,14 +63,12 @@ void hello(SessionCall& call) {
     if (*version < 2 || *version > 3) return call.reply.error(Errc::no_proto);
     protocol = static_cast<int>(*version);
   }
-  bool opened = c.authenticated;
+  UserPtr user = c.authenticated ? c.user : nullptr;
   std::optional<std::string_view> name;
   for (std::size_t i = 2; i < args.size(); ++i) {
     if (is_word(args[i], "auth") && i + 2 < args.size()) {
-      if (!accept_password(call, args[i + 1], args[i + 2])) {
-        return call.reply.error(Errc::wrong_pass);
-      }
-      opened = true;
+      user = user_of(call, args[i + 1], args[i + 2]);
+      if (!user) return call.reply.error(Errc::wrong_pass);
       i += 2;
     } else if (is_word(args[i], "setname") && i + 1 < args.size()) {
       name = args[++i];
@@ -86,7 +76,7 @@ void hello(SessionCall& call) {
       return call.reply.error("Syntax error in HELLO option '" + std::string(args[i]) + "'");
     }
   }
-  if (!opened) {
+  if (!user) {
     return call.reply.error(
         Error(Errc::no_auth,
               "HELLO must be called with the client already authenticated, otherwise the HELLO "
@@ -94,7 +84,7 @@ void hello(SessionCall& call) {
               "select the RESP protocol version at the same time"));
   }
   if (name && !set_client_name(call, *name)) return;
-  authenticated(c);
+  c.become(std::move(user), true);
   c.protocol = protocol;
   describe(call);
 }
@@ -116,8 +106,7 @@ void reset(SessionCall& call) {
   c.reading_replicas = false;
   c.reply_mode = Connection::ReplyMode::on;
   c.levels = call.server().default_levels();
-  c.authenticated = call.server().config().requirepass.get().empty();
-  c.parser().set_authenticated(c.authenticated);
+  c.become(call.worker.users().default_user(), call.worker.users().open());
   call.reply.simple("RESET");
 }
 
@@ -157,15 +146,6 @@ constexpr auto rows = std::to_array<SessionRow>({
 });
 
 }  // namespace
-
-bool accept_password(SessionCall& call, std::string_view user, std::string_view password) {
-  const std::string real = call.server().config().requirepass.get();
-  // Without a password the default user comes in with any, as in Redis.
-  const bool right = real.empty() || same_bytes(password, real);
-  if (right && user == "default") return true;
-  call.worker.metrics().acl_access_denied_auth.add();
-  return false;
-}
 
 std::span<const SessionRow> connection_handlers() {
   return rows;

@@ -125,6 +125,7 @@ void local(SessionCall& call) {
     return reply.error("GYRE LOCAL runs commands that only read keys, and '" +
                        to_lower(spec->name) + "' is not one");
   }
+  if (const auto no = call.worker.denied(call.connection, *spec, args)) return reply.error(*no);
   std::optional<Slot> slot;
   bool crossed = false;
   for_each_key(*spec, args, [&](std::size_t i) {

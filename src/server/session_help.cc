@@ -47,6 +47,22 @@ void client(SessionCall& call) {
        "UNPAUSE|End a pause.");
 }
 
+void acl(SessionCall& call) {
+  help(call,
+       "CAT [<category>]|Return the categories, or the commands of one.\n"
+       "DELUSER <username> [<username> ...]|Remove users; their clients are disconnected.\n"
+       "DRYRUN <username> <command> [<arg> ...]|Return whether the user could run the command.\n"
+       "GENPASS [<bits>]|Return a random password in hex: 256 bits unless told.\n"
+       "GETUSER <username>|Return a user's flags, passwords (hashed) and permissions.\n"
+       "LIST|Return the users as lines of a configuration file.\n"
+       "LOAD|Read the users from the ACL file; what is not there is gone.\n"
+       "LOG [<count> | RESET]|Return what was denied lately, or forget it.\n"
+       "SAVE|Write the users to the ACL file.\n"
+       "SETUSER <username> [<rule> ...]|Make or change a user.\n"
+       "USERS|Return the names of the users.\n"
+       "WHOAMI|Return the name of this connection's user.");
+}
+
 void pubsub(SessionCall& call) {
   help(call,
        "CHANNELS [<pattern>]|Return the channels that somebody listens to.\n"
@@ -138,6 +154,7 @@ void gyre(SessionCall& call) {
 
 constexpr auto rows = std::to_array<SessionRow>({
     {"CLIENT|HELP", client},
+    {"ACL|HELP", acl},
     {"PUBSUB|HELP", pubsub},
     {"CONFIG|HELP", config},
     {"MODULE|HELP", module},

@@ -415,6 +415,8 @@ void put_copies(Reply& reply, Worker& w, Slot slot, const Node* n, DbIndex db,
 
 // GYRE EXPLAIN key: what this node's replica knows of it, who wrote that, and what the others have.
 void explain(SessionCall& call) {
+  if (const auto no = call.worker.denied_read(call.connection, call.spec, call.args[2]))
+    return call.reply.error(*no);
   const Slot slot = key_slot(call.args[2]);
   const Ring& ring = call.server().ring();
   if (!ring.is_replica(call.server().self(), slot)) {

@@ -21,6 +21,7 @@ struct SessionRow {
 };
 std::span<const SessionRow> connection_handlers();  // session_connection.cc
 std::span<const SessionRow> client_handlers();      // session_client.cc
+std::span<const SessionRow> acl_handlers();         // session_acl.cc
 std::span<const SessionRow> pubsub_handlers();      // session_pubsub.cc
 std::span<const SessionRow> server_handlers();      // session_server.cc
 std::span<const SessionRow> snapshot_handlers();    // session_snapshot.cc
@@ -42,8 +43,8 @@ bool is_local(const Connection& connection);
 // The number, or nothing after an error was answered (default: not an integer).
 std::optional<std::int64_t> int_of(SessionCall& call, std::size_t i, const char* error = nullptr);
 
-// AUTH and HELLO AUTH: whether this name and password open the door; counts refusals.
-bool accept_password(SessionCall& call, std::string_view user, std::string_view password);
+// A client's line of CLIENT LIST. running: the command under way, when it is this client's.
+std::string client_line(const Worker& worker, Connection& c, Args running);
 
 // CLIENT SETNAME and HELLO SETNAME; answers the error and false when the name is not fit.
 bool set_client_name(SessionCall& call, std::string_view name);

@@ -42,8 +42,8 @@ std::vector<std::string> trimmed(Args args) {
 
 }  // namespace
 
-// Of AUTH, of HELLO .. AUTH name password, of MIGRATE .. AUTH and AUTH2, or the value of a secret
-// option in CONFIG SET. User names go with their passwords, as in Redis.
+// Of AUTH, of HELLO .. AUTH name password, of MIGRATE .. AUTH and AUTH2, the value of a secret
+// option in CONFIG SET, or all of ACL SETUSER. User names go with their passwords, as in Redis.
 bool secret_argument(Args args, std::size_t i) {
   if (is(args[0], "auth")) return i >= 1;
   if (is(args[0], "hello")) {
@@ -52,6 +52,7 @@ bool secret_argument(Args args, std::size_t i) {
     }
     return false;
   }
+  if (is(args[0], "acl")) return i >= 2 && is(args[1], "setuser");
   if (is(args[0], "migrate")) {
     return (i >= 1 && is(args[i - 1], "auth")) || (i >= 1 && is(args[i - 1], "auth2")) ||
            (i >= 2 && is(args[i - 2], "auth2"));

@@ -142,7 +142,12 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     if (!done) retry_transaction(c, std::move(t));
     return;
   }
-  auto session = std::make_shared<std::vector<std::pair<std::size_t, OwnedCommand>>>();
+  struct Own {
+    std::size_t at;
+    OwnedCommand command;
+    std::optional<Error> denied;  // what its user lost since it was queued
+  };
+  auto session = std::make_shared<std::vector<Own>>();
   Request r;
   r.exec = true;
   r.protocol = c.protocol;
@@ -152,12 +157,13 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   const std::size_t count = t.commands.size();
   for (std::size_t i = 0; i < count; ++i) {
     const OwnedCommand& command = t.commands[i];
-    if (!server_.alone()) c.note_write(command.spec(), command.args(), command.db());
-    if (command.spec().run) {
+    auto no = denied(c, command.spec(), command.args(), true);
+    if (!no && !server_.alone()) c.note_write(command.spec(), command.args(), command.db());
+    if (!no && command.spec().run) {
       r.commands.push_back(std::move(t.commands[i]));
       if (!server_.alone()) bring_text(r.commands.back(), server_.scripts);
     } else {
-      session->emplace_back(i, std::move(t.commands[i]));
+      session->push_back({i, std::move(t.commands[i]), std::move(no)});
     }
   }
   const std::uint64_t place = c.reserve();
@@ -166,7 +172,8 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
         .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = place};
     return submit(std::move(r));
   }
-  // Session commands run here, between the answers of the others, once those are known.
+  // Session commands and what is denied are answered here, between the answers of the others, once
+  // those are known.
   c.suspend();
   auto finish = [this, id = c.id, place, session, count](std::string&& reply, std::uint64_t gate) {
     Connection* client = find(id);
@@ -179,8 +186,10 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
         writer.array(count);
         std::size_t next_part = 0, next_session = 0;
         for (std::size_t i = 0; i < count; ++i) {
-          if (next_session < session->size() && (*session)[next_session].first == i) {
-            run_session_inline(*client, (*session)[next_session++].second, writer);
+          if (next_session < session->size() && (*session)[next_session].at == i) {
+            const Own& own = (*session)[next_session++];
+            own.denied ? writer.error(*own.denied)
+                       : run_session_inline(*client, own.command, writer);
           } else if (next_part < parts.size()) {
             writer.raw(parts[next_part++]);
           }
@@ -205,6 +214,10 @@ void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
   }
   reply.array(t.commands.size());
   for (const OwnedCommand& command : t.commands) {
+    if (const auto no = denied(c, command.spec(), command.args(), true)) {
+      reply.error(*no);
+      continue;
+    }
     if (!command.spec().run) {
       run_session_inline(c, command, reply, true);
       continue;
@@ -228,7 +241,10 @@ void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Repl
   call.inline_only = true;
   call.all_here = all_here;
   const std::size_t before = reply.out().size();
+  acting_ = &c;
   handler(call);
+  refresh_users();
+  acting_ = nullptr;
   if (call.deferred) {
     reply.out().resize(before);
     reply.error("this command does not work inside MULTI yet");

@@ -155,6 +155,7 @@ void Worker::refresh_command_options() {
   output_limits_ = server_.config().buffer_limits();
   const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
   slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
+  refresh_users();
 }
 
 void Worker::take_mail() {
@@ -193,8 +194,8 @@ void Worker::adopt_client(int fd, bool cluster_aware) {
   Config& config = server_.config();
   if (const std::int64_t s = config.tcp_keepalive; s > 0)
     c->set_keepalive(static_cast<unsigned>(s));
-  c->authenticated = config.requirepass.get().empty();
-  c->parser().set_authenticated(c->authenticated);
+  refresh_command_options();
+  c->become(users_->default_user(), users_->open());
   // On a ring a value travels in one batch between nodes, which is bounded at 256 MiB.
   const auto bulk = static_cast<std::size_t>(config.proto_max_bulk_len.get());
   c->parser().set_max_bulk(server_.alone() ? bulk : std::min(bulk, std::size_t{128} << 20));

@@ -166,6 +166,15 @@ class Worker final : public EngineHost {
   // under that number. False: as with_barrier().
   bool run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait, Waiting& how,
                                  int protocol, std::string& out);
+  // Why the client's user may not run the command; counted, and noted in ACL LOG.
+  std::optional<Error> denied(Connection& c, const CommandSpec& spec, Args args,
+                              bool at_exec = false);
+  // The same of a key that no row names; what is read of it.
+  std::optional<Error> denied_read(Connection& c, const CommandSpec& spec, std::string_view key);
+  void note_denied(Connection& c, Denied why, std::string_view object, bool in_multi);
+  // AUTH or HELLO, by which somebody tried to be `name`.
+  void note_denied_login(Connection& c, std::string_view command, std::string_view name);
+  const Users& users() const { return *users_; }
   // The error of a reply that came after dispatch() had returned.
   void count_error(const CommandSpec& spec, std::string_view reply);
   // A timer has run: what it made leaves before the poll.
@@ -264,6 +273,7 @@ class Worker final : public EngineHost {
   void flush_mail();
   void take_mail();
   void refresh_command_options();
+  void refresh_users();
   void tick();
   void start_ticker(std::uint64_t ms);
   void choose_tick(SteadyMs now);
@@ -308,6 +318,8 @@ class Worker final : public EngineHost {
   Spaces spaces_;
   CommandOptions command_options_;  // a copy of the server's
   std::uint64_t command_options_version_ = 0;
+  std::shared_ptr<const Users> users_;  // the server's, as of the same version
+  Connection* acting_ = nullptr;        // whose session command runs
   std::unique_ptr<Engine> engine_;
   Mailbox mailbox_;
   std::vector<std::vector<Task>> outgoing_;  // mail by thread

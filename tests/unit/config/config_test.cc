@@ -329,7 +329,7 @@ TEST_CASE("config: errors at start say where, what and what would be right") {
         "blank");
   CHECK(load(config, "include other.conf") ==
         "test.conf, line 1: 'include other.conf': include works in files only");
-  CHECK(load(config, "aclfile users.acl").find("refused") != std::string::npos);
+  CHECK(load(config, "tls-port 6380").find("refused") != std::string::npos);
   CHECK(arguments(config, {"--prot", "1"}) ==
         "command line: '--prot 1': unknown option 'prot'; did you mean 'port'?");
   CHECK(arguments(config, {"6379"}) == "command line: '6379': an option begins with --");

@@ -74,9 +74,9 @@ void Worker::refuse(Connection& c, const CommandSpec* spec, const Error& error, 
   if (spec) command_stats_[command_index(*spec)].rejected.add();
   if (spec && spec->name == "EXEC") {
     c.transaction = {};
-    reply.error(Error(Errc::exec_abort, "Transaction discarded because of: " +
-                                            std::string(error_prefix(error.code)) + " " +
-                                            std::string(error.text())));
+    reply.error(Error(Errc::exec_abort,
+                      "Transaction discarded because of: " + std::string(error_prefix(error.code)) +
+                          " " + std::string(error.text())));
   } else {
     reply.error(error);
   }

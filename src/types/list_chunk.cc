@@ -229,6 +229,10 @@ ListState ListChunk::read_back(std::uint32_t end, ListState after, ListEntry& en
 bool ListChunk::find(const ListKey& key, ListPlace& place, ListEntry& entry) const {
   // The ends first: that is where lists change. No number here is below the chunk's start.
   if (key.number <= start_.number) {
+    if (is_common(data())) {  // its number is the next one
+      place = {0, 0, false, start_, start_};
+      return false;
+    }
     read(0, start_, entry);
     const int order = compare(entry, key);
     if (order >= 0) {
@@ -286,8 +290,45 @@ ListChunk* ListChunk::resized(Slabs& slabs, ListChunk* chunk, std::uint32_t used
   return fresh;
 }
 
+// What splice does for LPUSH: both the new entry and the one that was first are common ones, so the
+// one becomes longer by what its ticks take and all other bytes stay. False: it is not so, or there
+// is no space.
+bool ListChunk::push_front(Slabs& slabs, ListChunk*& chunk, const ListEntry& entry, bool roomy) {
+  const std::size_t length = entry.payload.size();
+  const auto first = static_cast<std::size_t>(static_cast<unsigned char>(*chunk->data()));
+  if (entry.odd || entry.tombstone || entry.version != entry.push || length >= length_mask ||
+      first >= length_mask || chunk->data()[1] != 0 || chunk->start_.number != entry.number ||
+      chunk->start_.push.node() != entry.push.node()) {
+    return false;
+  }
+  char ticks[10];
+  const auto ticks_size = static_cast<std::size_t>(
+      put(ticks, zigzag(ticks_of(chunk->start_.push) - ticks_of(entry.push))) - ticks);
+  const std::size_t put_size = 2 + length + 1;
+  const std::size_t used = chunk->used_ + put_size + ticks_size - 1;
+  if (sizeof(ListChunk) + used > max_bytes) return false;
+  if (sizeof(ListChunk) + used > chunk->capacity_)
+    chunk = resized(slabs, chunk, static_cast<std::uint32_t>(used), roomy);
+  char* to = chunk->data();
+  std::memmove(to + put_size + 1 + ticks_size, to + 2, chunk->used_ - 2);
+  *to++ = static_cast<char>(length);
+  *to++ = 0;
+  to += entry.payload.copy(to, length);
+  *to++ = static_cast<char>(2 + length);
+  *to++ = static_cast<char>(first);
+  std::memcpy(to, ticks, ticks_size);
+  to[ticks_size + first] = static_cast<char>(1 + ticks_size + first);
+  chunk->start_ = {entry.number - 1, entry.push};
+  chunk->used_ = static_cast<std::uint32_t>(used);
+  ++chunk->count_;
+  ++chunk->live_;
+  return true;
+}
+
 ListChunk* ListChunk::splice(Slabs& slabs, ListChunk* chunk, const ListPlace& place,
                              const ListEntry* entry, bool roomy) {
+  if (entry && place.offset + place.size == 0 && push_front(slabs, chunk, *entry, roomy))
+    return chunk;
   // At the front the chunk's start moves instead, so that taking the first entry recodes nothing.
   ListState before = place.before;
   if (place.offset == 0) before = entry ? ListState{entry->number - 1, entry->push} : place.after;

@@ -123,6 +123,7 @@ class ListChunk {
  private:
   char* data() { return reinterpret_cast<char*>(this + 1); }
   const char* data() const { return reinterpret_cast<const char*>(this + 1); }
+  static bool push_front(Slabs& slabs, ListChunk*& chunk, const ListEntry& entry, bool roomy);
   static ListChunk* resized(Slabs& slabs, ListChunk* chunk, std::uint32_t used, bool roomy);
 
   ListState start_{};  // before the first entry

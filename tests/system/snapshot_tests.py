@@ -153,7 +153,8 @@ def snapshot_damaged():
             with open(path, "wb") as f:
                 f.write(damaged)
             ended = subprocess.run([server_path(), "--port", "0", "--dir", folder, "--persistence", "no", "--import", path],
-                                   capture_output=True, timeout=60, text=True)
+                                   capture_output=True, timeout=60, text=True,
+                                   env={k: v for k, v in os.environ.items() if not k.startswith("GYRE_")})
             ok(ended.returncode == 1 and why in ended.stdout + ended.stderr, "%s: %s" % (why, ended.stdout + ended.stderr))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -170,6 +170,7 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
   r.begun = job.begun;
   r.wait = job.wait;
   r.waited = job.waited;
+  r.tracking = job.tracking;
   r.watches.assign(job.watches.begin(), job.watches.end());
   r.commands.reserve(commands.size());
   for (const CommandView& c : commands) r.commands.emplace_back(*c.spec, c.db, c.args);
@@ -204,6 +205,7 @@ void Engine::act_now(Request&& request, const Known& known) {
           .begun = request.begun,
           .wait = request.wait,
           .waited = request.waited,
+          .tracking = request.tracking,
           .watches = request.watches};
   std::string out;
   std::uint64_t gate = 0;
@@ -365,6 +367,13 @@ class Engine::Guard final : public ScriptGuard {
   }
   void called(const CommandSpec& spec, Args args, DbIndex db) override {
     const CommandView call{&spec, args, db};
+    // As in Redis: a script that reads has read the keys that it declares.
+    if (job_.tracking.remembers && (spec.flags & flag::read)) {
+      for (const CommandView& c : commands_) {
+        if (c.spec->flags & flag::script_call)
+          engine_.remember_keys(*c.spec, c.args, c.db, job_.tracking.reader);
+      }
+    }
     std::uint64_t turn = 0;
     if (!engine_.reads_unsettled({&call, 1}, turn)) return;
     unsettled = true;
@@ -434,6 +443,8 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     const bool based =
         !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
     run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_, guard);
+    if (job.tracking.remembers) [[unlikely]]
+      remember(*c.spec, c.args, c.db, job.tracking.reader);
   }
 }
 
@@ -476,8 +487,36 @@ std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_
   return turn_;
 }
 
+// What a client has read it may keep until it is told of a change.
+void Engine::remember(const CommandSpec& spec, Args args, DbIndex db,
+                      const TrackingClient& reader) {
+  if ((spec.flags & flag::read) && !(spec.flags & flag::script_call))
+    remember_keys(spec, args, db, reader);
+}
+
+void Engine::remember_keys(const CommandSpec& spec, Args args, DbIndex db,
+                           const TrackingClient& reader) {
+  for_each_key(spec, args, [&](std::size_t i) {
+    const Slot slot = key_slot(args[i]);
+    KeySpace& space = spaces_.of(slot);
+    const Node* n = space.find(slot, db, args[i], key_hash(args[i]));
+    space.tracked().remember(args[i], reader, n && record_expired(*n, clock_.wall_ms()));
+  });
+}
+
 Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
                     std::uint64_t& gate, bool confirmed) {
+  if (job.tracking.reader.client != 0) [[unlikely]] {
+    space_.tracked().set_acting(job.tracking.reader.client);
+    const Ran ran = execute_for(commands, job, out, gate, confirmed);
+    space_.tracked().set_acting(0);
+    return ran;
+  }
+  return execute_for(commands, job, out, gate, confirmed);
+}
+
+Ran Engine::execute_for(std::span<const CommandView> commands, const Job& job, std::string& out,
+                        std::uint64_t& gate, bool confirmed) {
   for (const CommandView& c : commands) {
     if (c.spec->flags & flag::script_call) [[unlikely]] {
       Guard guard(*this, commands, job);
@@ -497,7 +536,7 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
       return false;
     out.resize(start);
     host_.run_everywhere(job.ticket, {*commands[0].spec, commands[0].db, commands[0].args},
-                         job.protocol);
+                         job.protocol, job.tracking);
     return true;
   };
   if (alone_ && !options_.persist) {

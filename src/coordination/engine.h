@@ -70,7 +70,7 @@ class EngineHost : public Publisher {
   virtual void apart(const std::function<void()>& f) { f(); }
   // A script wants keys of other threads: it begins anew, reaching all of them; the answer goes to
   // the ticket.
-  virtual void run_everywhere(const Ticket&, OwnedCommand&&, int /*protocol*/) {}
+  virtual void run_everywhere(const Ticket&, OwnedCommand&&, int /*protocol*/, const Tracking&) {}
 };
 
 // Told of every effect that commands make here, and again when its operation reached its level: how
@@ -129,6 +129,7 @@ class Engine final : private SyncHost {
     bool begun = false;  // as Request::begun
     std::uint64_t wait = 0;
     bool waited = false;
+    Tracking tracking{};
     std::span<const Watch> watches;
   };
 
@@ -165,6 +166,9 @@ class Engine final : private SyncHost {
 
   // Wakes those whose keys have changed. At the end of a command, never within one.
   void serve_ready();
+  // What a client that tracks has read by a command, of any shard within reach.
+  void remember(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
+  void remember_keys(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
   bool keys_ready() const { return space_.waits().ready(); }
   // A client of this node that does not wait any more.
   void stop_waiting(std::uint64_t wait);
@@ -363,6 +367,8 @@ class Engine final : private SyncHost {
           std::uint64_t& gate);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
               std::uint64_t& gate, bool confirmed);
+  Ran execute_for(std::span<const CommandView> commands, const Job& job, std::string& out,
+                  std::uint64_t& gate, bool confirmed);
   Ran execute(std::span<const CommandView> commands, const Job& job, std::string& out,
               std::uint64_t& gate, bool confirmed, Guard* guard);
   // The same; a command that may wait does so when it cannot be answered.

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "record/version.h"
 #include "shard/command.h"
+#include "shard/tracked_keys.h"
 
 namespace gyre {
 
@@ -91,6 +92,12 @@ class OwnedCommand {
   std::vector<std::string_view> args_;
 };
 
+// Of a client that tracks (shard/tracked_keys.h), on a node that is alone.
+struct Tracking {
+  TrackingClient reader{};
+  bool remembers = false;  // what these commands read
+};
+
 struct Watch {
   DbIndex db{};
   std::string key;
@@ -117,6 +124,7 @@ struct Request {
   std::uint64_t wait =
       0;  // the number under which its client waits (server/blocking.h); 0: it must not
   bool waited = false;  // it has waited before
+  Tracking tracking{};
   std::vector<OwnedCommand> commands;
   std::vector<Watch> watches;
 

@@ -146,6 +146,7 @@ void Blocking::send(std::uint64_t number, Client& client, std::size_t part) {
   r.levels = client.levels;
   r.wait = number + part;
   r.waited = p.parked;
+  if (const Connection* c = worker_.find(client.connection)) r.tracking = worker_.tracking_of(*c);
   r.commands.emplace_back(*client.spec, p.command.db(), p.command.args());
   r.ticket = worker_.callback_ticket(
       [this, number](std::string&& reply, std::uint64_t) { answered(number, std::move(reply)); });
@@ -246,6 +247,7 @@ void Blocking::finish(Clients::iterator at, std::string&& reply, std::size_t ans
   Reply out(c->begin(), c->protocol);
   out.raw(reply);
   c->end(0);
+  worker_.tell_behind_reply(*c);
   c->resume();
 }
 

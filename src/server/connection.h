@@ -22,6 +22,7 @@
 #include "net/stream.h"
 #include "resp/request.h"
 #include "server/pubsub.h"
+#include "server/tracking.h"
 
 namespace gyre {
 
@@ -34,6 +35,7 @@ struct Transaction {
   DbIndex db{};         // after the SELECTs among the commands
   std::vector<OwnedCommand> commands;
   std::vector<Watch> watches;
+  Tracking tracking{};  // of its client, once EXEC has come
 };
 
 class Connection final : public Stream {
@@ -58,6 +60,7 @@ class Connection final : public Stream {
   enum class ReplyMode : std::uint8_t { on, off, skip_next, skip } reply_mode = ReplyMode::on;
   std::unique_ptr<Subscriptions> subscriptions;  // once it has subscribed
   bool subscribed() const { return subscriptions && subscriptions->total() > 0; }
+  std::unique_ptr<ClientTracking> tracking;  // while it tracks
   std::string name, lib_name, lib_version;
   Transaction transaction;
   // A key of its last write on a ring, for WAIT; none: it has written nothing.
@@ -73,7 +76,7 @@ class Connection final : public Stream {
 
   // Nothing of it asks for more than to run its commands.
   bool ordinary() const {
-    return unrestricted && !suspended_ && !transaction.open && !subscriptions &&
+    return unrestricted && !suspended_ && !transaction.open && !subscriptions && !tracking &&
            reply_mode == ReplyMode::on;
   }
 

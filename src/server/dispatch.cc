@@ -240,6 +240,9 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   }
   const std::size_t start = reply.out().size();
   spec->run ? route(c, call, reply) : run_session(c, *spec, call.args, reply);
+  // CLIENT CACHING is about the next command, or the transaction that begins with it.
+  if (c.tracking && !c.transaction.open && !spec->name.starts_with("CLIENT"))
+    c.tracking->caching = ClientTracking::Caching::unsaid;
   ran(c, call, reply, start);
   if (monitored) tell_monitors(c, *spec, c.db, call.args);
 }
@@ -256,6 +259,8 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   // Behind the command, and before the next: whoever waited for what it did.
   if (space_->waits().ready()) [[unlikely]]
     engine_->serve_ready();
+  if (space_->tracked().ready()) [[unlikely]]
+    tell_readers();
 }
 
 // A command ends where the next one begins: one reading of the processor's clock for each.
@@ -370,6 +375,7 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
       c.end_dropped();
       Transaction one;
       one.commands.emplace_back(spec, c.db, args);
+      one.tracking = tracking_of(c);
       return run_one_under_barrier(c, std::move(one));
     }
   }
@@ -388,19 +394,21 @@ Request Worker::request_of(Connection& c, const CommandSpec& spec, Args args, Sl
   r.slot = slot;
   r.protocol = c.protocol;
   r.levels = c.levels_now();
+  r.tracking = tracking_of(c);
   r.commands.emplace_back(spec, c.db, args);
   return r;
 }
 
 // The slot is of this thread's shard.
 inline void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
-  if (!engine_->alone()) return run_on_ring(c, call, reply);
+  if (!engine_->alone() || c.tracking) return run_by_job(c, call, reply);
   c.end(engine_->run_alone({call.spec, call.args, c.db},
                            {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed},
                            reply));
 }
 
-void Worker::run_on_ring(Connection& c, const Call& call, Reply& reply) {
+// On a ring, and of a client that tracks.
+void Worker::run_by_job(Connection& c, const Call& call, Reply& reply) {
   Engine::Job job;
   job.ticket = {
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.next_place()};
@@ -410,6 +418,7 @@ void Worker::run_on_ring(Connection& c, const Call& call, Reply& reply) {
   job.protocol = c.protocol;
   job.levels = c.levels_now();
   job.now = now_;
+  job.tracking = tracking_of(c);
   std::uint64_t gate = 0;
   dispatching_ = &c;
   early_.clear();

@@ -115,11 +115,11 @@ void server_section(InfoLines& out) {
   out.put("threads", server.shards());
 }
 
-// Nothing tracks yet: those are none, not unknown.
 void clients_section(InfoLines& out) {
   out.put("connected_clients", out.server().clients.load(std::memory_order_relaxed));
   out.put_signed("maxclients", out.server().config().maxclients);
-  out.zeros({"tracking_clients", "clients_in_timeout_table"});
+  out.put("tracking_clients", out.server().tracking_clients.load(std::memory_order_relaxed));
+  out.zeros({"clients_in_timeout_table"});
   out.metrics("clients");
 }
 
@@ -236,9 +236,18 @@ void stats_section(InfoLines& out) {
              "sync_partial_ok", "sync_partial_err", "evicted_clients", "latest_fork_usec",
              "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
              "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
-             "active_defrag_key_misses", "tracking_total_keys", "tracking_total_items",
-             "tracking_total_prefixes", "io_threaded_reads_processed",
+             "active_defrag_key_misses", "io_threaded_reads_processed",
              "io_threaded_writes_processed"});
+  std::uint64_t keys = 0, items = 0;
+  for (std::size_t i = 0; i < out.server().shards(); ++i) {
+    const Published& p = out.server().worker({static_cast<std::uint16_t>(i)}).published();
+    keys += p.tracked_keys.load(std::memory_order_relaxed);
+    items += p.tracked_items.load(std::memory_order_relaxed);
+  }
+  out.put("tracking_total_keys", keys);
+  out.put("tracking_total_items", items);
+  out.put("tracking_total_prefixes",
+          out.server().worker({0}).published().tracked_prefixes.load(std::memory_order_relaxed));
 }
 
 // Nodes of a ring are equals, so to Redis' eyes each is a master without replicas.

@@ -54,6 +54,7 @@ void Worker::scatter(Connection& c, const CommandSpec& spec, Args args) {
     r.slot = slot;
     r.protocol = c.protocol;
     r.levels = c.levels_now();
+    r.tracking = tracking_of(c);
     r.commands.emplace_back(spec, c.db, Args(words));
     r.ticket = callback_ticket(
         [this, join, positions, how, id = c.id, place](std::string&& reply, std::uint64_t gate) {
@@ -208,7 +209,11 @@ void Worker::run_one_under_barrier(Connection& c, Transaction&& one) {
     CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
                        command_options_);
     ctx.publish_to(*this, command.spec());
+    if (one.tracking.reader.client != 0) set_acting_everywhere(one.tracking.reader.client);
     command.spec().run(ctx);
+    if (one.tracking.reader.client != 0) set_acting_everywhere(0);
+    if (one.tracking.remembers)
+      engine_->remember(command.spec(), command.args(), command.db(), one.tracking.reader);
     c.end(0);
   });
   if (done) return;

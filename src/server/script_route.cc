@@ -69,6 +69,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   if (everywhere) {
     Transaction one;
     one.commands.emplace_back(spec, c.db, args);
+    one.tracking = tracking_of(c);
     return run_script_everywhere(c, std::move(one), false);
   }
   Request r = request_of(c, spec, args, slot);
@@ -96,8 +97,10 @@ void Worker::apart(const std::function<void()>& f) {
   scripts_->apart(f);
 }
 
-void Worker::run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol) {
+void Worker::run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol,
+                            const Tracking& tracking) {
   Transaction one;
+  one.tracking = tracking;
   one.commands.push_back(std::move(command));
   scripts_->run_everywhere(ticket, std::move(one), false, protocol);
 }

@@ -32,6 +32,11 @@ std::string flags_of(const Connection& c) {
   if (c.closing) flags += 'c';
   if (c.reading_replicas) flags += 'r';
   if (c.no_evict) flags += 'e';
+  if (c.tracking) {
+    flags += 't';
+    if (c.tracking->broken) flags += 'R';
+    if (c.tracking->bcast) flags += 'B';
+  }
   return flags.empty() ? "N" : flags;
 }
 
@@ -265,23 +270,6 @@ void no_evict(SessionCall& call) {
   call.reply.ok();
 }
 
-void getredir(SessionCall& call) {
-  call.reply.integer(-1);
-}
-
-// No connection can be tracked: the answer of one that is not.
-void trackinginfo(SessionCall& call) {
-  Reply& reply = call.reply;
-  reply.map(3);
-  reply.bulk("flags");
-  reply.set(1);
-  reply.bulk("off");
-  reply.bulk("redirect");
-  reply.integer(-1);
-  reply.bulk("prefixes");
-  reply.array(0);
-}
-
 // CLIENT UNBLOCK id [TIMEOUT | ERROR]
 void unblock(SessionCall& call) {
   if (call.args.size() > 4) return call.reply.error(Errc::syntax);
@@ -314,8 +302,6 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"CLIENT|UNPAUSE", unpause},
     {"CLIENT|REPLY", reply_mode},
     {"CLIENT|NO-EVICT", no_evict},
-    {"CLIENT|GETREDIR", getredir},
-    {"CLIENT|TRACKINGINFO", trackinginfo},
     {"CLIENT|UNBLOCK", unblock},
 });
 
@@ -370,7 +356,7 @@ std::string client_line(const Worker& worker, Connection& c, Args running) {
   field("events", c.pending_write_bytes() > 0 ? "rw" : "r");
   field("cmd", c.last_command ? to_lower(c.last_command->name) : "NULL");
   field("user", c.user->name());
-  number("redir", -1);
+  number("redir", c.tracking ? static_cast<std::int64_t>(c.tracking->redirect) : -1);
   number("resp", c.protocol);
   line += '\n';
   return line;

@@ -100,6 +100,7 @@ void reset(SessionCall& call) {
   c.transaction = {};
   if (c.subscriptions) call.worker.subscribers().remove_all(*c.subscriptions);
   call.worker.monitor(c, false);
+  call.worker.stop_tracking(c);
   c.db = {};
   c.protocol = 2;
   c.name.clear();

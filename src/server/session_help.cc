@@ -30,7 +30,8 @@ void help(SessionCall& call, std::string_view text) {
 void client(SessionCall& call) {
   help(call,
        "GETNAME|Return the name of this connection.\n"
-       "GETREDIR|Return where invalidations are sent: -1, nowhere.\n"
+       "CACHING (YES|NO)|Choose whether the keys of the next command are tracked.\n"
+       "GETREDIR|Return to which connection invalidations go: 0, this one; -1, none do.\n"
        "ID|Return the number of this connection.\n"
        "INFO|Describe this connection.\n"
        "KILL <ip:port>|Close the connection from this address.\n"
@@ -42,6 +43,8 @@ void client(SessionCall& call) {
        "REPLY (ON|OFF|SKIP)|Choose whether this connection is answered.\n"
        "SETINFO (LIB-NAME|LIB-VER) <value>|Remember the client library.\n"
        "SETNAME <name>|Name this connection.\n"
+       "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> ...] [OPTIN] [OPTOUT] "
+       "[NOLOOP]|Have changes told to keys that this connection has read.\n"
        "TRACKINGINFO|Tell how this connection is tracked.\n"
        "UNBLOCK <id> [TIMEOUT|ERROR]|End the blocking command of another connection.\n"
        "UNPAUSE|End a pause.");

@@ -21,6 +21,7 @@ struct SessionRow {
 };
 std::span<const SessionRow> connection_handlers();  // session_connection.cc
 std::span<const SessionRow> client_handlers();      // session_client.cc
+std::span<const SessionRow> tracking_handlers();    // session_tracking.cc
 std::span<const SessionRow> acl_handlers();         // session_acl.cc
 std::span<const SessionRow> pubsub_handlers();      // session_pubsub.cc
 std::span<const SessionRow> server_handlers();      // session_server.cc
@@ -80,17 +81,18 @@ void ask_worker(SessionCall& call, ShardIndex shard, std::function<T(Worker&)> a
   });
 }
 
-// The same of all threads of the node: answer(results by shard, reply).
+// The same of all threads of the node: answer(results by shard, reply). hold: the client's next
+// commands wait for it.
 template <class T>
 void ask_workers(SessionCall& call, std::function<T(Worker&)> ask,
-                 std::function<void(std::vector<T>&&, Reply&)> answer) {
+                 std::function<void(std::vector<T>&&, Reply&)> answer, bool hold = false) {
   Worker& home = call.worker;
   const std::size_t n = call.server().shards();
   if (n > 1 && refused_inline(call)) return;
   auto results = std::make_shared<std::vector<T>>(n);  // touched by this thread alone
   (*results)[home.shard().value] = ask(home);
   if (n == 1) return answer(std::move(*results), call.reply);
-  const std::uint64_t place = call.later();
+  const std::uint64_t place = call.later(hold);
   auto left = std::make_shared<std::size_t>(n - 1);
   for (std::size_t i = 0; i < n; ++i) {
     const ShardIndex shard{static_cast<std::uint16_t>(i)};

@@ -13,8 +13,8 @@ namespace {
 
 std::vector<SessionHandler> resolve() {
   std::vector<SessionHandler> table(all_commands().size(), nullptr);
-  for (const auto rows : {connection_handlers(), client_handlers(), acl_handlers(),
-                          pubsub_handlers(), server_handlers(), snapshot_handlers(),
+  for (const auto rows : {connection_handlers(), client_handlers(), tracking_handlers(),
+                          acl_handlers(), pubsub_handlers(), server_handlers(), snapshot_handlers(),
                           debug_handlers(), walk_handlers(), cluster_handlers(), gyre_handlers(),
                           inside_handlers(), script_handlers(), help_handlers()}) {
     for (const SessionRow& row : rows) {

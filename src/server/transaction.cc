@@ -89,6 +89,7 @@ class TransactionCommands {
   static void exec(Worker& w, Connection& c) {
     if (!c.transaction.open) return reply_with(c, [](Reply& r) { r.error("EXEC without MULTI"); });
     Transaction t = std::move(c.transaction);
+    t.tracking = w.tracking_of(c);
     c.transaction = {};
     if (t.failed) return reply_with(c, [](Reply& r) { r.error(Errc::exec_abort); });
     w.run_transaction(c, std::move(t));
@@ -136,7 +137,10 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     // Several threads: all stand still while it runs here.
     const bool done = with_barrier([&] {
       Reply reply(c.begin(), c.protocol);
+      const std::uint64_t acting = t.tracking.reader.client;
+      if (acting != 0) set_acting_everywhere(acting);
       run_inline(c, t, reply);
+      if (acting != 0) set_acting_everywhere(0);
       c.end(0);
     });
     if (!done) retry_transaction(c, std::move(t));
@@ -152,6 +156,7 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   r.exec = true;
   r.protocol = c.protocol;
   r.levels = c.levels;
+  r.tracking = t.tracking;
   r.watches = std::move(t.watches);
   r.slot = slots.empty() ? space_->first_slot() : slots.front();
   const std::size_t count = t.commands.size();
@@ -226,6 +231,8 @@ void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
                        command_options_);
     ctx.publish_to(*this, command.spec());
     command.spec().run(ctx);
+    if (t.tracking.remembers)
+      engine_->remember(command.spec(), command.args(), command.db(), t.tracking.reader);
   }
 }
 

@@ -154,6 +154,9 @@ void Worker::refresh_command_options() {
   command_options_version_ = version;
   output_limits_ = server_.config().buffer_limits();
   const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
+  const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
+  space_->tracked().set_limit(tracked == 0 ? 0
+                                           : std::max<std::size_t>(1, tracked / server_.shards()));
   slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
   refresh_users();
 }
@@ -217,6 +220,7 @@ void Worker::closed(Connection& c) {
   c.close();
   if (c.waits != 0) blocking_.closed(c);
   if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
+  stop_tracking(c);
   monitor(c, false);
   server_.clients.fetch_sub(1);
   graveyard_.push_back(std::move(at->second));
@@ -393,6 +397,7 @@ void Worker::end_turn() {
     }
     engine_->end_turn();
     flush_peers();
+    if (space_->tracked().ready()) tell_readers();
   }
   flush_mail();
   const std::uint64_t durable = loaded_ ? engine_->persisted_turn() : 0;
@@ -433,6 +438,13 @@ void Worker::publish() {
       out.tombstones.store(counts.tombstones, std::memory_order_relaxed);
   }
   published_.memory.store(space_->memory_used(), std::memory_order_relaxed);
+  const TrackedKeys& tracked = space_->tracked();
+  if (tracked.any() || published_.tracking) {
+    published_.tracking = tracked.any();
+    published_.tracked_keys.store(tracked.keys(), std::memory_order_relaxed);
+    published_.tracked_items.store(tracked.items(), std::memory_order_relaxed);
+    published_.tracked_prefixes.store(tracked.prefixes(), std::memory_order_relaxed);
+  }
   published_.stamp_ms.store(space_->clock().peek(0).ms(), std::memory_order_relaxed);
   published_.hints_pending.store(engine_->hints().pending(), std::memory_order_relaxed);
 }

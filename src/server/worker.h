@@ -50,6 +50,8 @@ struct Published {
   };
   std::array<Db, 256> dbs;
   std::atomic<std::uint64_t> memory{0};
+  std::atomic<std::uint64_t> tracked_keys{0}, tracked_items{0}, tracked_prefixes{0};
+  bool tracking = false;                  // these were not all 0
   std::atomic<bool> memory_full{false};   // over the limit, and nothing left to evict
   std::atomic<std::int64_t> stamp_ms{0};  // of the newest stamp that it would give
   std::atomic<std::uint64_t> clients{0};
@@ -175,6 +177,13 @@ class Worker final : public EngineHost {
   // AUTH or HELLO, by which somebody tried to be `name`.
   void note_denied_login(Connection& c, std::string_view command, std::string_view name);
   const Users& users() const { return *users_; }
+  // ---- caches of clients (server/worker_tracking.cc)
+  Tracking tracking_of(const Connection& c) const;
+  void set_acting_everywhere(std::uint64_t client);
+  void stop_tracking(Connection& c);
+  // Its blocking command has its reply.
+  void tell_behind_reply(Connection& c);
+
   // The error of a reply that came after dispatch() had returned.
   void count_error(const CommandSpec& spec, std::string_view reply);
   // A timer has run: what it made leaves before the poll.
@@ -196,7 +205,8 @@ class Worker final : public EngineHost {
   void node_message(NodeIndex peer, const Envelope& envelope) override;
   // ---- and pub/sub (server/worker_pubsub.cc)
   void apart(const std::function<void()>& f) override;
-  void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol) override;
+  void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol,
+                      const Tracking& tracking) override;
   void published_elsewhere(const Publish& message) override;
   std::uint64_t publish(ChannelKind kind, std::string_view channel,
                         std::string_view message) override;
@@ -250,7 +260,7 @@ class Worker final : public EngineHost {
   bool waits_for_script(Connection& c, const Call& call, Reply& reply);
   Request request_of(Connection& c, const CommandSpec& spec, Args args, Slot slot);
   void run_here(Connection& c, const Call& call, Reply& reply);
-  void run_on_ring(Connection& c, const Call& call, Reply& reply);
+  void run_by_job(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;
   void fetch_group(const TurnOp& op) const;
   void fetch_record(const TurnOp& op) const;
@@ -300,6 +310,10 @@ class Worker final : public EngineHost {
   void deliver(ChannelKind kind, std::string_view channel, std::string_view message);
   void push(Connection& c, std::string_view bytes);
   void close_doomed();
+  // Carries what this shard's changes make stale to the clients that may have it cached.
+  void tell_readers();
+  void invalidate(const TrackedKeys::Told& told);
+  void redirection_broken(std::uint64_t client, std::uint64_t redirect);
   // To every MONITOR client of the node: a command that has run.
   void tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args);
 

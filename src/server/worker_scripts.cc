@@ -22,9 +22,10 @@ constexpr std::size_t lua_memory_max = std::size_t{256} << 20;
 // On a ring, where it was called without keys, it may call nothing that has any.
 class WorkerScripts::WideGuard final : public ScriptGuard {
  public:
-  WideGuard(Worker& worker, Args args, const CommandSpec& spec, bool keyless)
-      : worker_(worker), keyless_(keyless) {
-    for_each_key(spec, args, [&](std::size_t i) {
+  WideGuard(Worker& worker, const OwnedCommand& script, bool keyless, const Tracking& tracking)
+      : worker_(worker), script_(script), keyless_(keyless), tracking_(tracking) {
+    const Args args = script.args();
+    for_each_key(script.spec(), args, [&](std::size_t i) {
       const ShardIndex shard = worker_.server().shard_of(key_slot(args[i]));
       if (home_ && *home_ != shard) wide = true;
       home_ = shard;
@@ -41,15 +42,21 @@ class WorkerScripts::WideGuard final : public ScriptGuard {
       return Error(Errc::err, "Script attempted to access a non local key in a cluster node");
     return {};
   }
-  void called(const CommandSpec&, Args, DbIndex) override {}
+  void called(const CommandSpec& spec, Args, DbIndex) override {
+    if (tracking_.remembers && (spec.flags & flag::read))
+      worker_.engine().remember_keys(script_.spec(), script_.args(), script_.db(),
+                                     tracking_.reader);
+  }
   bool begin_anew() override { return false; }
 
   bool wide = false;
 
  private:
   Worker& worker_;
+  const OwnedCommand& script_;
   std::optional<ShardIndex> home_;
   bool keyless_;
+  const Tracking& tracking_;
 };
 
 WorkerScripts::WorkerScripts(Worker& worker) : worker_(worker), script_client_(worker, 0, false) {}
@@ -215,12 +222,15 @@ void WorkerScripts::run_commands_everywhere() {
       session(ctx, spec, reply);
       continue;
     }
-    WideGuard guard(worker_, command.args(), spec, !e.barrier);
+    const Tracking& tracking = e.commands.tracking;
+    WideGuard guard(worker_, command, !e.barrier, tracking);
     if (spec.flags & flag::script_call) {
       ctx.scripts = &runner_;
       ctx.guard = &guard;
     }
     spec.run(ctx);
+    if (tracking.remembers)
+      worker_.engine().remember(spec, command.args(), command.db(), tracking.reader);
     if ((spec.flags & flag::script_call) && e.barrier && spec.name.starts_with("EVAL")) {
       const bool by_text = spec.name == "EVAL" || spec.name == "EVAL_RO";
       worker_.server().scripts.set_reach(
@@ -243,11 +253,14 @@ void WorkerScripts::slice_everywhere() {
   const auto slice = [this] {
     begin_slice();
     reaches_all_ = everywhere_.front().barrier;
+    const std::uint64_t acting = everywhere_.front().commands.tracking.reader.client;
+    if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(acting);
     if (fibre_.idle()) {
       fibre_.start([this] { run_commands_everywhere(); });
     } else {
       fibre_.go_on();
     }
+    if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(0);
     reaches_all_ = false;
     publish_state();
     if (fibre_.paused() != held_) hold_all(fibre_.paused());

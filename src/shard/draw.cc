@@ -51,6 +51,7 @@ KeySpace::Place KeySpace::draw_expiring(Random& random) const {
 
 void KeySpace::forget(Slot slot, DbIndex db, std::string_view key, std::uint64_t hash) {
   NodeTable& table = table_for_write(slot, db);
+  tracked_.changed(key);
   drop(slot, db, table, table.find(key, hash), true);
   table.shrink();
   // The queue of expiries counts as memory: what it holds of evicted keys goes, lest others go for

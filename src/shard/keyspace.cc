@@ -101,6 +101,7 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
     clock_.see(record->version);
     if (!access_.frequency()) access_.begin(*record);
     if (store && options_.persist) write_rows(slot, effect, record, result_);
+    tracked_.changed(effect.key);
     return result_;
   }
   if (record) {
@@ -129,6 +130,7 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
   if (store && options_.persist && (result_.changed || (was_record && !record)))
     write_rows(slot, effect, record, result_);
   waits_.changed(effect.db, hash);
+  if (result_.changed) tracked_.changed(effect.key);
   return result_;
 }
 
@@ -199,6 +201,7 @@ void KeySpace::write_rows(Slot slot, const Effect& effect, const Node* record,
 std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool store) {
   if (floor <= slot_floor(slot, db)) return 0;
   waits_.all_changed();
+  tracked_.all_changed();
   std::size_t dropped = 0;
   if (options_.keep_tombstones) {
     SlotData& s = data(slot);
@@ -307,6 +310,7 @@ std::size_t KeySpace::expire_due(
     }
     expired(due.slot, due.db, record->key());
     waits_.changed(due.db, due.hash);
+    tracked_.expired(record->key());
     if (options_.keep_tombstones && record_outlives(*record)) {
       end_expiry(due.slot, due.hash, due.db, *record);
     } else if (options_.keep_tombstones) {

@@ -26,6 +26,7 @@
 #include "shard/access.h"
 #include "shard/key_waits.h"
 #include "shard/leaf_sums.h"
+#include "shard/tracked_keys.h"
 
 namespace gyre {
 
@@ -115,7 +116,8 @@ class KeySpace {
   // its effect is needed (no replicas). False: nothing was done, it must be merged.
   bool overwrite_in_place(Slot slot, std::string_view key, const Found& found,
                           std::string_view value, Version version) {
-    if (options_.keep_tombstones || found.changes_ != tables_changed_ || data(slot).others)
+    if (options_.keep_tombstones || found.changes_ != tables_changed_ || data(slot).others ||
+        tracked_.any())
       return false;
     Node* const n = found.node();
     if (!n || !takes_in_place(*n, value.size(), version)) return false;
@@ -208,6 +210,7 @@ class KeySpace {
 
   // Who waits for keys of this shard; told of every change.
   KeyWaits& waits() { return waits_; }
+  TrackedKeys& tracked() { return tracked_; }
 
   AccessClock& access() { return access_; }
   const AccessClock& access() const { return access_; }
@@ -346,6 +349,7 @@ class KeySpace {
   HybridClock clock_;
   AccessClock access_;
   KeyWaits waits_;
+  TrackedKeys tracked_;
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t tables_changed_ = 1;

@@ -1,0 +1,133 @@
+// Invalidations: from the shard where a key has changed to the clients that may have it cached.
+//
+// Happy path: a command has run -> what TrackedKeys hands out goes to the clients' threads, behind
+// the reply to what they read before, as mail keeps its order -> the client, or the one it is
+// redirected to, gets it between its replies.
+// A client that has gone or tracks no more is passed over. One whose redirection is gone is told
+// so.
+
+#include <utility>
+
+#include "server/server.h"
+#include "server/worker.h"
+
+namespace gyre {
+namespace {
+
+constexpr std::string_view invalidations = "__redis__:invalidate";
+
+void put_keys(Reply& reply, const TrackedKeys::Told& told) {
+  if (told.all) return reply.null();
+  reply.array(told.keys.size());
+  for (const std::string& key : told.keys) reply.bulk(key);
+}
+
+std::string frame_of(const TrackedKeys::Told& told, int protocol) {
+  std::string frame;
+  Reply reply(frame, protocol);
+  if (protocol == 3) {
+    reply.push(2);
+    reply.bulk("invalidate");
+  } else {
+    reply.array(3);
+    reply.bulk("message");
+    reply.bulk(invalidations);
+  }
+  put_keys(reply, told);
+  return frame;
+}
+
+}  // namespace
+
+Tracking Worker::tracking_of(const Connection& c) const {
+  if (!c.tracking) return {};
+  return {{.client = c.id, .thread = shard_.value, .noloop = c.tracking->noloop},
+          c.tracking->remembers()};
+}
+
+// Under the barrier a command writes to every shard.
+void Worker::set_acting_everywhere(std::uint64_t client) {
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    Worker& w = server_.worker({static_cast<std::uint16_t>(i)});
+    w.space_->tracked().set_acting(client);
+  }
+}
+
+void Worker::tell_readers() {
+  for (TrackedKeys::Told& told : space_->tracked().take()) {
+    if (told.reader.thread == shard_.value) {
+      invalidate(told);
+      continue;
+    }
+    auto kept = std::make_shared<const TrackedKeys::Told>(std::move(told));
+    send_mail({kept->reader.thread}, [kept](Worker& w) { w.invalidate(*kept); });
+  }
+}
+
+void Worker::invalidate(const TrackedKeys::Told& told) {
+  Connection* c = find(told.reader.client);
+  if (!c || !c->tracking) return;
+  // It has changed its mode since.
+  if (!told.all && told.broadcast != c->tracking->bcast) return;
+  const std::uint64_t redirect = c->tracking->redirect;
+  if (redirect == 0) {
+    if (told.own && c->waits != 0) return c->tracking->behind_reply.push_back(told);
+    if (c->protocol == 3) push(*c, frame_of(told, 3));
+    return;
+  }
+  const auto deliver_to = [redirect](Worker& w, const TrackedKeys::Told& what) {
+    Connection* target = w.find(redirect);
+    if (!target) return false;
+    if (target->protocol == 3 || target->subscribed())
+      w.push(*target, frame_of(what, target->protocol));
+    return true;
+  };
+  const std::uint16_t there = c->tracking->redirect_thread;
+  if (there == shard_.value) {
+    if (!deliver_to(*this, told)) redirection_broken(c->id, redirect);
+    return;
+  }
+  auto kept = std::make_shared<const TrackedKeys::Told>(told);
+  send_mail({there}, [kept, deliver_to, redirect, home = shard_](Worker& w) {
+    if (deliver_to(w, *kept)) return;
+    w.send_mail(home, [client = kept->reader.client, redirect](Worker& back) {
+      back.redirection_broken(client, redirect);
+    });
+  });
+}
+
+void Worker::tell_behind_reply(Connection& c) {
+  if (!c.tracking) return;
+  for (const TrackedKeys::Told& told : std::exchange(c.tracking->behind_reply, {}))
+    invalidate(told);
+}
+
+void Worker::redirection_broken(std::uint64_t client, std::uint64_t redirect) {
+  Connection* c = find(client);
+  if (!c || !c->tracking || c->tracking->redirect != redirect) return;
+  c->tracking->broken = true;
+  if (c->protocol != 3) return;
+  std::string frame;
+  Reply reply(frame, 3);
+  reply.push(2);
+  reply.bulk("tracking-redir-broken");
+  reply.integer(static_cast<std::int64_t>(redirect));
+  push(*c, frame);
+}
+
+void Worker::stop_tracking(Connection& c) {
+  if (!c.tracking) return;
+  server_.tracking_clients.fetch_sub(1);
+  if (!c.tracking->prefixes.empty()) {
+    for (std::size_t i = 0; i < server_.shards(); ++i) {
+      const ShardIndex shard{static_cast<std::uint16_t>(i)};
+      const auto forget = [client = c.id](Worker& w) {
+        w.space_->tracked().remove_prefixes(client);
+      };
+      shard == shard_ ? forget(*this) : send_mail(shard, forget);
+    }
+  }
+  c.tracking.reset();
+}
+
+}  // namespace gyre

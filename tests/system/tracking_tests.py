@@ -1,0 +1,190 @@
+"""Caches that clients keep (CLIENT TRACKING): nobody goes on with what has changed, over threads."""
+import random
+import threading
+import time
+
+from suite import *  # noqa: F401,F403
+
+
+def pushes_of(client):
+    """What has been pushed so far; asks once, so that all that went before the reply is here."""
+    eq(client("PING"), "PONG")
+    got, client.pushes[:] = list(client.pushes), []
+    return got
+
+
+def keys_so_far(client):
+    return [k for p in pushes_of(client) for k in (p[1] or [None])]
+
+
+def invalidated(client, seconds=5):
+    """The keys of the next invalidation."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        got = keys_so_far(client)
+        if got:
+            return got
+        time.sleep(0.01)
+    return []
+
+
+def tracking_on(threads):
+    with Cluster(1, options={"threads": threads}) as c:
+        node = c[0]
+        w = node.client()
+        keys = [b"k%d" % i for i in range(20)]
+        for k in keys:
+            w("SET", k, "1")
+        a, b, quiet = (node.client(proto=3) for _ in range(3))
+        for x, how in ((a, ()), (b, ("BCAST", "PREFIX", "k1")), (quiet, ("NOLOOP",))):
+            eq(x("CLIENT", "TRACKING", "ON", *how), "OK")
+        for k in keys:
+            eq((a("GET", k), quiet("GET", k)), (b"1", b"1"))
+        for k in keys:
+            w("SET", k, "2")
+        got = []
+        wait_until("all are told", lambda: got.extend(keys_so_far(a)) or len(got) >= 20, 5)
+        eq(sorted(got), sorted(keys))
+        seen = []
+        wait_until("the prefix is told", lambda: seen.extend(keys_so_far(b)) or len(seen) >= 11, 5)
+        eq(sorted(seen), sorted(k for k in keys if k.startswith(b"k1")))
+        others = []
+        wait_until("the third, too", lambda: others.extend(keys_so_far(quiet)) or len(others) >= 20, 5)
+        # Its own changes: of several keys at once, in a transaction over all threads, of a script.
+        quiet("MGET", *keys)
+        quiet("MSET", *[x for k in keys for x in (k, "3")])
+        quiet("MGET", *keys)
+        quiet("MULTI")
+        for k in keys:
+            quiet("INCR", k)
+        quiet("EXEC")
+        quiet("EVAL", "for _, k in ipairs(KEYS) do redis.call('get', k) redis.call('incr', k) end", len(keys), *keys)
+        time.sleep(0.2)
+        eq(pushes_of(quiet), [], "NOLOOP")
+        eq(w("GET", "k7"), b"5")
+        # Every way to change a key.
+        w("HSET", "h", "f", "1"), w("RPUSH", "l", "1", "2"), w("ZADD", "z", "1", "m"), w("SADD", "s", "m"), w("XADD", "x", "*", "f", "v")
+        for key, read, write in ((b"h", ("HGET", "h", "f"), ("HINCRBY", "h", "f", "1")), (b"l", ("LRANGE", "l", "0", "-1"), ("LPOP", "l")),
+                                 (b"z", ("ZRANGE", "z", "0", "-1"), ("ZADD", "z", "2", "m")), (b"s", ("SMEMBERS", "s"), ("SADD", "s", "n")),
+                                 (b"x", ("XLEN", "x"), ("XADD", "x", "*", "f", "w")), (b"k1", ("GET", "k1"), ("EXPIRE", "k1", "100")),
+                                 (b"k2", ("GET", "k2"), ("APPEND", "k2", "x")), (b"k3", ("STRLEN", "k3"), ("DEL", "k3")),
+                                 (b"k4", ("GET", "k4"), ("RENAME", "k4", "k4b")), (b"k5", ("GET", "k5"), ("PEXPIRE", "k5", "20")),
+                                 (b"none", ("EXISTS", "none"), ("SETNX", "none", "1"))):
+            pushes_of(a)
+            a(*read)
+            w(*write)
+            eq(invalidated(a), [key], "%r after %r" % (write, read))
+        a("GET", "k6")
+        w("FLUSHALL")
+        ok(None in invalidated(a), "FLUSHALL")
+        # Another client hears of it, on whichever thread it is; then it goes.
+        r2 = node.client()
+        r2("SUBSCRIBE", "__redis__:invalidate")
+        other = node.client(proto=3)
+        number = [int(dict(f.split(b"=", 1) for f in line.split())[b"id"]) for line in w("CLIENT", "LIST").splitlines() if b" sub=1 " in line][0]
+        eq(other("CLIENT", "TRACKING", "ON", "REDIRECT", number), "OK")
+        w("SET", "k", "1"), other("GET", "k"), w("SET", "k", "2")
+        eq(r2.read(), [b"message", b"__redis__:invalidate", [b"k"]])
+        eq(other("CLIENT", "GETREDIR"), number)
+        raises = [str(x) for x in (failure(other, "CLIENT", "TRACKING", "ON", "REDIRECT", "99999999"), failure(other, "CLIENT", "TRACKING", "ON", "BCAST"))]
+        ok("does not exist" in raises[0] and "BCAST" in raises[1], raises)
+        other("GET", "k")
+        r2.close()
+        wait_until("it is gone", lambda: w("CLIENT", "LIST", "ID", number) == b"", 5)
+        w("SET", "k", "3")
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not any(p[0] == b"tracking-redir-broken" for p in pushes_of(other)):
+            time.sleep(0.01)
+        ok(b"broken_redirect" in as_map(other("CLIENT", "TRACKINGINFO"))["flags"], "told that it goes nowhere")
+        info = w("INFO", "everything").decode()
+        ok("tracking_clients:4" in info and "tracking_total_prefixes:1" in info, info)
+        for x in (a, b, quiet, other):
+            x.close()
+        wait_until("nobody tracks", lambda: "tracking_clients:0" in w("INFO", "clients").decode(), 5)
+
+
+def failure(client, *args):
+    try:
+        return "answered: %r" % (client(*args),)
+    except ReplyError as e:
+        return e
+
+
+@test(quick=True)
+def tracking_one_thread():
+    tracking_on(1)
+
+
+@test(quick=True)
+def tracking_two_threads():
+    tracking_on(2)
+
+
+@test(quick=True)
+def tracking_caches_stay_true():
+    """Readers with caches of their own while others write: at rest every cache is what the node has."""
+    seconds, names = 3, [b"c%d" % i for i in range(50)]
+    with Cluster(1, options={"threads": 2}) as c:
+        node = c[0]
+        node.call("MSET", *[x for n in names for x in (n, "0")])
+        stop, caches, errors = time.monotonic() + seconds, [], []
+
+        def apply(client, cache):
+            for p in client.pushes:
+                for k in p[1]:
+                    cache.pop(k, None)
+            client.pushes.clear()
+
+        def reader(number):
+            try:
+                rng, cache = random.Random(number), {}
+                r = node.client(proto=3)
+                r("CLIENT", "TRACKING", "ON")
+                while time.monotonic() < stop:
+                    k = rng.choice(names)
+                    if k not in cache:
+                        cache[k] = r("GET", k) if rng.random() < 0.7 else r("MGET", k, rng.choice(names))[0]
+                        # What was pushed before the reply is of older values.
+                        fresh = cache[k]
+                        apply(r, cache)
+                        cache[k] = fresh
+                    else:
+                        r("PING")
+                        apply(r, cache)
+                caches.append((r, cache))
+            except Exception as e:
+                errors.append(repr(e))
+
+        def writer(number):
+            try:
+                rng = random.Random(100 + number)
+                w = node.client()
+                while time.monotonic() < stop - 0.5:
+                    if rng.random() < 0.8:
+                        w("INCR", rng.choice(names))
+                    else:
+                        w("MULTI"), w("INCR", rng.choice(names)), w("INCR", rng.choice(names)), w("EXEC")
+            except Exception as e:
+                errors.append(repr(e))
+
+        threads = [threading.Thread(target=f, args=(i,)) for i in range(4) for f in (reader, writer)]
+        [t.start() for t in threads]
+        [t.join(seconds + 30) for t in threads]
+        eq(errors, [])
+        eq(len(caches), 4)
+        truth = dict(zip(names, node.call("MGET", *names)))
+        kept = 0
+        for r, cache in caches:
+            r("PING")
+            apply(r, cache)
+            kept += len(cache)
+            for k, v in cache.items():
+                eq(v, truth[k], "the cache of %s" % k.decode())
+        ok(kept > 0, "caches that hold nothing prove nothing")
+        return "%d values in 4 caches, all as the node has them" % kept
+
+
+@test(quick=True)
+def tracking_ring_refuses():
+    with Cluster(3) as ring:
+        ok("single node" in str(failure(ring[0].client(proto=3), "CLIENT", "TRACKING", "ON")), "told why")

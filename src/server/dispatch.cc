@@ -10,7 +10,8 @@
 //   several, atomic, ring         CROSSSLOT
 //
 // What most commands do not need stands apart (refused, queue_in_multi, paused, route_keys): the
-// way of a plain one of an ordinary client is dispatch -> run_here -> Engine::run_alone or run.
+// way of a plain one of an ordinary client is dispatch -> run_alone -> Engine::run_alone, on a ring
+// dispatch -> run_by_job -> Engine::run.
 
 #include <algorithm>
 
@@ -202,7 +203,7 @@ void Worker::dispatch(Connection& c, const Call& call) {
   c.last_command = call.spec;
   Reply reply(c.begin(), c.protocol);
   const std::size_t start = reply.out().size();
-  run_here(c, call, reply);
+  engine_->alone() ? run_alone(c, call, reply) : run_by_job(c, call, reply);
   ran(c, call, reply, start);
 }
 
@@ -257,10 +258,8 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   }
   measure(c, *call.spec, call.args);
   // Behind the command, and before the next: whoever waited for what it did.
-  if (space_->waits().ready()) [[unlikely]]
-    engine_->serve_ready();
-  if (space_->tracked().ready()) [[unlikely]]
-    tell_readers();
+  if (space_->waits().ready() || space_->tracked().ready()) [[unlikely]]
+    tell_of_changes();
 }
 
 // A command ends where the next one begins: one reading of the processor's clock for each.
@@ -274,6 +273,11 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   if (took >= slow_ticks_ && !(spec.flags & flag::skip_slowlog))
     slow_log_note(*this, c, args, static_cast<std::int64_t>(ticks_to_us(took)));
   if (measured_ - clock_read_ > ticks_per_ms_) read_clock();
+}
+
+void Worker::tell_of_changes() {
+  if (space_->waits().ready()) engine_->serve_ready();
+  if (space_->tracked().ready()) tell_readers();
 }
 
 void Worker::run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply) {
@@ -401,7 +405,11 @@ Request Worker::request_of(Connection& c, const CommandSpec& spec, Args args, Sl
 
 // The slot is of this thread's shard.
 inline void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
-  if (!engine_->alone() || c.tracking) return run_by_job(c, call, reply);
+  !engine_->alone() || c.tracking ? run_by_job(c, call, reply) : run_alone(c, call, reply);
+}
+
+// Of a client that does not track.
+inline void Worker::run_alone(Connection& c, const Call& call, Reply& reply) {
   c.end(engine_->run_alone({call.spec, call.args, c.db},
                            {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed},
                            reply));

@@ -260,6 +260,8 @@ class Worker final : public EngineHost {
   bool waits_for_script(Connection& c, const Call& call, Reply& reply);
   Request request_of(Connection& c, const CommandSpec& spec, Args args, Slot slot);
   void run_here(Connection& c, const Call& call, Reply& reply);
+  void run_alone(Connection& c, const Call& call, Reply& reply);
+  void tell_of_changes();
   void run_by_job(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;
   void fetch_group(const TurnOp& op) const;

@@ -53,7 +53,9 @@ void TrackedKeys::remove_prefixes(std::uint64_t client) {
 
 void TrackedKeys::tell(const std::string& key, const TrackingClient& client) {
   const bool own = is_of(client, acting_);
-  if (!(client.noloop && own)) told_.push_back({.reader = client, .own = own, .keys = {key}});
+  if (client.noloop && own) return;
+  told_.push_back({.reader = client, .own = own, .keys = {key}});
+  ready_ = true;
 }
 
 // Its clients are told.
@@ -75,6 +77,7 @@ void TrackedKeys::tell_of_expiry(ByKey::iterator at) {
 void TrackedKeys::note_prefixes(std::string_view key) {
   for (const auto& [prefix, readers] : prefixes_) {
     if (!key.starts_with(prefix)) continue;
+    ready_ = true;
     auto& keys = below_[prefix];
     // Once in a command, and of nobody when it was not all one client's doing.
     const auto same =
@@ -107,6 +110,7 @@ void TrackedKeys::all_changed() {
       return t.all && is_of(t.reader, reader.client);
     });
     if (!known) told_.push_back({.reader = reader, .all = true});
+    ready_ = true;
   };
   for (const auto& [key, readers] : readers_)
     for (const Reading& r : readers) tell_all(r.client);
@@ -118,6 +122,7 @@ void TrackedKeys::all_changed() {
 }
 
 std::vector<TrackedKeys::Told> TrackedKeys::take() {
+  ready_ = false;
   for (auto& [prefix, changes] : std::exchange(below_, {})) {
     const auto at = prefixes_.find(prefix);
     if (at == prefixes_.end()) continue;

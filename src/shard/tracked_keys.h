@@ -62,7 +62,7 @@ class TrackedKeys {
   }
   void all_changed();
 
-  bool ready() const { return !told_.empty() || !below_.empty(); }
+  bool ready() const { return ready_; }
   std::vector<Told> take();
 
   bool any() const { return any_; }
@@ -99,7 +99,7 @@ class TrackedKeys {
   std::map<std::string, std::vector<Below>> below_;  // changed, by prefix
   std::vector<Told> told_;
   std::uint64_t acting_ = 0;
-  bool any_ = false;
+  bool any_ = false, ready_ = false;
 };
 
 }  // namespace gyre

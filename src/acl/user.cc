@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/numbers.h"
+#include "config/value.h"
 
 namespace gyre {
 namespace {
@@ -17,22 +18,6 @@ bool is_hash(std::string_view text) {
   return text.size() == hash_digits && std::all_of(text.begin(), text.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
          });
-}
-
-// Blanks apart, as sdssplitargs reads what stands between the brackets of a selector.
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  for (const char c : text) {
-    if (c != ' ' && c != '\t' && c != '\n' && c != '\r') {
-      word += c;
-    } else if (!word.empty()) {
-      words.push_back(std::move(word));
-      word.clear();
-    }
-  }
-  if (!word.empty()) words.push_back(std::move(word));
-  return words;
 }
 
 }  // namespace
@@ -86,7 +71,7 @@ std::optional<RuleError> User::apply(std::string_view rule, bool all_channels) {
   if (sign == '>' || sign == '#' || sign == '<' || sign == '!') return apply_password(rule);
   if (sign != '(' || rule.back() != ')') return selectors_.front().apply(rule);
   Selector selector(all_channels);
-  for (const std::string& word : words_of(rule.substr(1, rule.size() - 2))) {
+  for (const std::string& word : split_blanks(rule.substr(1, rule.size() - 2))) {
     if (const auto error = selector.apply(word)) return error;
   }
   selectors_.push_back(std::move(selector));
@@ -256,7 +241,7 @@ struct FileLine {
 // One line into users; what is wrong with it.
 std::string parse_line(const FileLine& line, bool all_channels, std::uint64_t& next_id,
                        Users& users) {
-  const std::vector<std::string> words = words_of(line.text);
+  const std::vector<std::string> words = split_blanks(line.text);
   if (words.empty()) return {};
   if (words[0] != "user" || words.size() < 2)
     return line.at + " should start with user keyword followed by the username. ";

@@ -94,13 +94,6 @@ bool fits(SessionCall& call, Wanted& wanted) {
   return true;
 }
 
-void forget_prefixes(Worker& worker, std::uint64_t client) {
-  for (std::size_t i = 0; i < worker.server().shards(); ++i) {
-    worker.send_mail({static_cast<std::uint16_t>(i)},
-                     [client](Worker& w) { w.space().tracked().remove_prefixes(client); });
-  }
-}
-
 // Each thread says whether the client that invalidations go to is one of its own, and has the
 // prefixes from then on: when the answer leaves, no change goes untold.
 void begin(SessionCall& call, Wanted&& given) {
@@ -118,12 +111,12 @@ void begin(SessionCall& call, Wanted&& given) {
       call, ask,
       [wanted, reader, &home](std::vector<bool>&& has, Reply& reply) {
         Connection* c = home.find(reader.client);
-        if (!c) return forget_prefixes(home, reader.client);
+        if (!c) return home.forget_prefixes(reader.client);
         ClientTracking& t = wanted->tracking;
         if (t.redirect != 0) {
           const auto at = std::find(has.begin(), has.end(), true);
           if (at == has.end()) {
-            if (!c->tracking) forget_prefixes(home, reader.client);
+            if (!c->tracking) home.forget_prefixes(reader.client);
             return reply.error("The client ID you want redirect to does not exist");
           }
           t.redirect_thread = static_cast<std::uint16_t>(at - has.begin());

@@ -181,6 +181,7 @@ class Worker final : public EngineHost {
   Tracking tracking_of(const Connection& c) const;
   void set_acting_everywhere(std::uint64_t client);
   void stop_tracking(Connection& c);
+  void forget_prefixes(std::uint64_t client);
   // Its blocking command has its reply.
   void tell_behind_reply(Connection& c);
 

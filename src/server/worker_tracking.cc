@@ -115,18 +115,18 @@ void Worker::redirection_broken(std::uint64_t client, std::uint64_t redirect) {
   push(*c, frame);
 }
 
+void Worker::forget_prefixes(std::uint64_t client) {
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    const ShardIndex shard{static_cast<std::uint16_t>(i)};
+    const auto forget = [client](Worker& w) { w.space_->tracked().remove_prefixes(client); };
+    shard == shard_ ? forget(*this) : send_mail(shard, forget);
+  }
+}
+
 void Worker::stop_tracking(Connection& c) {
   if (!c.tracking) return;
   server_.tracking_clients.fetch_sub(1);
-  if (!c.tracking->prefixes.empty()) {
-    for (std::size_t i = 0; i < server_.shards(); ++i) {
-      const ShardIndex shard{static_cast<std::uint16_t>(i)};
-      const auto forget = [client = c.id](Worker& w) {
-        w.space_->tracked().remove_prefixes(client);
-      };
-      shard == shard_ ? forget(*this) : send_mail(shard, forget);
-    }
-  }
+  if (!c.tracking->prefixes.empty()) forget_prefixes(c.id);
   c.tracking.reset();
 }
 

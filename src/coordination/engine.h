@@ -245,19 +245,29 @@ class Engine final : private SyncHost {
   void unhold() { held_ = busy_script_ = false; }
   void release();  // and those who waited go on
   bool held() const { return held_; }
-  // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on.
+  // What waits to be sent to a peer. The host takes it once per turn, when it can hand it on: by
+  // this node's own link, or as the answer to a batch of the peer's, which goes by another
+  // connection and may overtake. What has to keep its order goes by the link alone.
   bool outbox_empty(NodeIndex peer) const {
-    return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty();
+    return peers_[peer.value].outbox.empty() && peers_[peer.value].answers.empty() &&
+           !wants_link(peer);
   }
-  void take_outbox(NodeIndex peer, std::string& to);
-  std::size_t outbox_bytes(NodeIndex peer) const { return peers_[peer.value].outbox.size(); }
+  bool wants_link(NodeIndex peer) const { return !peers_[peer.value].ordered.empty(); }
+  enum class Way : std::uint8_t { link, answer };
+  void take_outbox(NodeIndex peer, Way way, std::string& to);
+  std::size_t outbox_bytes(NodeIndex peer) const {
+    return peers_[peer.value].outbox.size() + peers_[peer.value].ordered.size();
+  }
   std::size_t answers_bytes(NodeIndex peer) const { return peers_[peer.value].answers.size(); }
   // The peer cannot be reached in any way: its answers are lost.
   void lose_answers(NodeIndex peer) { peers_[peer.value].answers.clear(); }
   template <class M>
   void send(NodeIndex peer, std::uint16_t shard, const M& message) {
-    put_message(is_answer(M::kind) ? peers_[peer.value].answers : peers_[peer.value].outbox, shard,
-                message);
+    Peer& p = peers_[peer.value];
+    put_message(is_answer(M::kind)    ? p.answers
+                : is_ordered(M::kind) ? p.ordered
+                                      : p.outbox,
+                shard, message);
   }
 
   // This node may act: identity settled, data loaded, clocks compared.
@@ -317,8 +327,8 @@ class Engine final : private SyncHost {
   };
   struct Peer {
     PeerView view;
-    std::string outbox, answers;
-    std::vector<std::uint64_t> unsent;  // forwarded commands that are still in the outbox
+    std::string outbox, answers, ordered;
+    std::vector<std::uint64_t> unsent;  // forwarded commands that are still in `ordered`
     UnixMs highest_ceiling = 0;
     std::int64_t stamps_ahead_ms = 0;  // its stamps before our wall clock, by its last answer
     // Comparisons for sureness that are out, and the doubts of their slots when they began.

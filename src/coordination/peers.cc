@@ -43,6 +43,7 @@ void Engine::peer_down(NodeIndex peer) {
   }
   p.view.up = p.view.serving = false;
   p.outbox.clear();
+  p.ordered.clear();
   p.unsent.clear();
   p.repairing = false;
   for (Turn& t : turns_) {
@@ -171,12 +172,15 @@ void Engine::peer_heard(NodeIndex peer, const BatchHeader& header, UnixMs sent_m
   }
 }
 
-void Engine::take_outbox(NodeIndex peer, std::string& to) {
+void Engine::take_outbox(NodeIndex peer, Way way, std::string& to) {
   Peer& p = peers_[peer.value];
+  if (way == Way::link) to.append(p.ordered);
   to.append(p.outbox);
   to.append(p.answers);
   p.outbox.clear();
   p.answers.clear();
+  if (way != Way::link) return;
+  p.ordered.clear();
   for (const std::uint64_t id : p.unsent) {
     if (const auto f = forwards_.find(id); f != forwards_.end()) f->second.left = true;
   }

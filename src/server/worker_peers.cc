@@ -165,10 +165,10 @@ void Worker::flush_peers() {
     const NodeIndex peer{static_cast<std::uint16_t>(i)};
     if (peer == server_.self()) continue;
     const bool waiting = !engine_->outbox_empty(peer);
-    if (waiting && !l.answering.empty()) {
+    if (waiting && !l.answering.empty() && !engine_->wants_link(peer)) {
       batch_.clear();
       put_header(batch_, header(true));
-      engine_->take_outbox(peer, batch_);
+      engine_->take_outbox(peer, Engine::Way::answer, batch_);
       BusConnection* to = l.answering.front();
       l.answering.erase(l.answering.begin());
       metrics_.peer_bytes_sent.add(batch_.size());
@@ -176,7 +176,7 @@ void Worker::flush_peers() {
       to->reply(batch_);
     } else if (waiting && l.link->up()) {
       std::string messages;
-      engine_->take_outbox(peer, messages);
+      engine_->take_outbox(peer, Engine::Way::link, messages);
       send_batch(peer, messages);
     } else if (waiting && engine_->answers_bytes(peer) > answers_kept) {
       engine_->lose_answers(peer);  // its link, or ours, should have been back long ago

@@ -107,6 +107,11 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "heartbeat_answer"});
 static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
 
+// What runs, or is heard, in the order in which it was sent.
+constexpr bool is_ordered(Kind k) {
+  return k == Kind::forward || k == Kind::publish;
+}
+
 // Answers may still reach a peer whose own link to us is up when ours to it is not; requests are
 // given up with our link.
 constexpr bool is_answer(Kind k) {

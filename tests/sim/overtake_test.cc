@@ -78,3 +78,23 @@ TEST_CASE("overtaking: effects of other slots make no slot unsure") {
     CHECK(ring.nodes[acts]->metrics().unsure_reads.get() == before);
   }
 }
+
+// Some of their messages would fit into an answer to the peer, which goes by another connection.
+TEST_CASE("overtaking: commands of one connection run in the order in which they came") {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    ThreeNodes ring(seed);
+    CAPTURE(seed);
+    const std::size_t acts = ring.acting("k"), from = (acts + 1) % 3;
+    std::string own = "a";
+    while (ring.acting(own) != acts) own += 'a';
+    ring.network.set_delay(from, acts, 50, 3000);
+    std::vector<std::uint64_t> ids;
+    for (int i = 0; i < 300; ++i) {
+      ring.start(acts, {"SET", own, std::to_string(i)});  // whose effects are to be answered
+      ids.push_back(ring.start(from, {"RPUSH", "k", std::to_string(i)}));
+      ring.run(200);
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      REQUIRE(ring.answer(ids[i]) == ":" + std::to_string(i + 1) + "\r\n");
+  }
+}

@@ -447,11 +447,11 @@ void SimWorker::flush_peers() {
       l.answering.erase(l.answering.begin());
     };
     std::string messages;
-    if (waiting && !l.answering.empty()) {
-      engine_->take_outbox(index_of(peer), messages);
+    if (waiting && !l.answering.empty() && !engine_->wants_link(index_of(peer))) {
+      engine_->take_outbox(index_of(peer), Engine::Way::answer, messages);
       reply(messages);
     } else if (waiting && l.state == LinkState::up) {
-      engine_->take_outbox(index_of(peer), messages);
+      engine_->take_outbox(index_of(peer), Engine::Way::link, messages);
       send_batch(peer, messages);
     } else if (waiting && std::none_of(bus_.begin(), bus_.end(),
                                        [&](const auto& b) { return b.second == peer; })) {

@@ -22,6 +22,11 @@ using ShardIndex = Id<struct ShardTag, std::uint16_t>;  // worker thread of this
 
 inline constexpr std::size_t slots_total = 16384;
 
+// The node's own database, which no client selects: what transactions over several slots have
+// prepared (commands/holds.cc).
+inline constexpr DbIndex prepared_db{255};
+inline constexpr std::size_t databases_max = 255;
+
 // For multiply-shift; both compilers have it, the standard does not.
 __extension__ using uint128 = unsigned __int128;
 

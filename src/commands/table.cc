@@ -65,11 +65,11 @@ struct NameWords {
 class Table {
  public:
   [[gnu::noinline]] Table() {
-    const auto families = {string_commands(),    key_commands(),      hash_commands(),
-                           set_commands(),       zset_commands(),     list_commands(),
-                           bitmap_commands(),    bitfield_commands(), hyperloglog_commands(),
-                           geo_commands(),       stream_commands(),   pubsub_commands(),
-                           scripting_commands(), session_commands(),  internal_commands()};
+    const auto families = {
+        string_commands(),      key_commands(),     hash_commands(),     set_commands(),
+        zset_commands(),        list_commands(),    bitmap_commands(),   bitfield_commands(),
+        hyperloglog_commands(), geo_commands(),     stream_commands(),   pubsub_commands(),
+        scripting_commands(),   session_commands(), internal_commands(), hold_commands()};
     for (const auto family : families) specs_.insert(specs_.end(), family.begin(), family.end());
     for (CommandSpec& spec : specs_) add(spec);
   }

@@ -41,5 +41,6 @@ std::span<const CommandSpec> pubsub_commands();
 std::span<const CommandSpec> scripting_commands();
 std::span<const CommandSpec> session_commands();
 std::span<const CommandSpec> internal_commands();
+std::span<const CommandSpec> hold_commands();
 
 }  // namespace gyre

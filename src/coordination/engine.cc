@@ -23,6 +23,9 @@ class Engine::Recorder final : public EffectSink {
   Recorder(Engine& engine, std::uint32_t operation) : engine_(engine), operation_(operation) {}
   void made(Slot slot, std::uint64_t, const Effect& effect, const ApplyResult&) override {
     engine_.record_effect(slot, effect, operation_);
+    // Parts of transactions were stamped when their slots were held.
+    Turn& turn = engine_.open_turn();
+    turn.first = std::min(turn.first, effect.version);
     any = true;
   }
   bool any = false;
@@ -65,7 +68,8 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
       turn_base_(random.next() >> 24),
       next_id_(random.next() >> 24),
       inquiries_(options.self, options.shard, space, clock, *this,
-                 next_id_ | std::uint64_t{1} << 50) {  // beside the ids of others
+                 next_id_ | std::uint64_t{1} << 50),  // beside the ids of others
+      transactions_(*this, space, options.shard, n_, clock, random, command_options, metrics) {
   space_.access().set(clock.wall_ms(), command_options.memory.access);
   if (alone_) {
     for (SlotState& s : slots_) s.acting = true;
@@ -238,6 +242,7 @@ void Engine::begin_acting(Slot slot) {
   s.actor = options_.self;
   make_unsure(slot);                                 // others may have acted since it was compared
   if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here
+  adopt_parts(slot);
 }
 
 // Whether this node's clients used another node for the slot until now. What was acknowledged to
@@ -279,9 +284,18 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
     return Ran::pending;
   }
   begin_acting(job.slot);
-  if (const auto waiting = busy_.find(job.slot.value); waiting != busy_.end()) {
-    waiting->second.push_back(request_of(commands, job));
-    return Ran::pending;
+  if (space_.parts_touched()) [[unlikely]]
+    look_at_parts();
+  if (const auto queue = busy_.find(job.slot.value); queue != busy_.end()) {
+    const Passage may = passage(queue->second, commands);
+    if (may == Passage::refused) {
+      Reply reply(out, job.protocol);
+      return reply.error(Errc::held), Ran::done;
+    }
+    if (may == Passage::waits) {
+      queue->second.waiting.push_back(request_of(commands, job));
+      return Ran::pending;
+    }
   }
   std::uint32_t flags = 0;
   bool all_blind = true;
@@ -379,8 +393,8 @@ class Engine::Guard final : public ScriptGuard {
     unsettled = true;
     wait_for = std::max(wait_for, turn);
   }
-  bool begin_anew() override {
-    begins_anew = elsewhere_ && !job_.exec;
+  bool begin_anew(bool wrote) override {
+    begins_anew = elsewhere_ && !job_.exec && !wrote;
     return begins_anew;
   }
 
@@ -442,17 +456,21 @@ void Engine::run_commands(std::span<const CommandView> commands, const Job& job,
     // What was watched must be as it was, at the replicas too.
     const bool based =
         !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
-    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_, guard);
+    HoldOfCommand holds(*this, job.ticket);
+    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_, guard,
+                &holds);
     if (job.tracking.remembers) [[unlikely]]
       remember(*c.spec, c.args, c.db, job.tracking.reader);
   }
 }
 
 inline void Engine::run_command(const CommandView& c, const Known& known, bool based, Reply& reply,
-                                EffectSink* sink, Waiting* waiting, Guard* guard) {
+                                EffectSink* sink, Waiting* waiting, Guard* guard,
+                                SlotHolds* holds) {
   CommandContext ctx(c.args, reply, c.db, known.now, spaces_, sink, random_, command_options_);
   ctx.based = based;
   ctx.waiting = waiting;
+  ctx.holds = holds;
   if (guard) [[unlikely]] {
     ctx.scripts = scripts_;
     ctx.guard = guard;
@@ -707,6 +725,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (stamp_again_ms_ && !held_) stamp_again();
   time_out_forwards(now);
   tick_waits(now);
+  tick_holds(now);
   drop_held_acks(now);
   drop_untaken(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {

@@ -11,7 +11,8 @@
 // (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
 // reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
 // for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots),
-// eviction.cc (memory), waiting.cc (commands that wait for keys).
+// eviction.cc (memory), waiting.cc (commands that wait for keys), holds.cc (transactions over
+// several slots, where they are held; transactions.h coordinates them).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -35,6 +36,7 @@
 #include "base/clock.h"
 #include "base/prefetch.h"
 #include "coordination/request.h"
+#include "coordination/transactions.h"
 #include "hints/hints.h"
 #include "metrics/metrics.h"
 #include "ring/ring.h"
@@ -65,9 +67,14 @@ class EngineHost : public Publisher {
   // What was published on another node. A host without subscribers does nothing.
   virtual void published_elsewhere(const Publish& /*message*/) {}
   std::uint64_t publish(ChannelKind, std::string_view, std::string_view) override { return 0; }
+  // Runs it where its slot is acted for, on whichever thread and node; `done` gets the reply on
+  // this thread.
+  virtual void submit_anywhere(Request&& request, std::function<void(std::string&&)> done) = 0;
   // Runs f on a stack of its own, where the script in it may pause: returns when f has ended, or
   // pauses. Meanwhile the engine is held (hold()).
   virtual void apart(const std::function<void()>& f) { f(); }
+  // Whether a script that ran on copies called keys of other slots than those that it declares.
+  virtual void script_reached(const OwnedCommand& /*script*/, bool /*further*/) {}
   // A script wants keys of other threads: it begins anew, reaching all of them; the answer goes to
   // the ticket.
   virtual void run_everywhere(const Ticket&, OwnedCommand&&, int /*protocol*/, const Tracking&) {}
@@ -109,7 +116,7 @@ enum class Ran : std::uint8_t {
   parked,   // it waits, and whoever sent it knows
 };
 
-class Engine final : private SyncHost {
+class Engine final : private SyncHost, private TransactionHost {
  public:
   struct CommandView {
     const CommandSpec* spec;
@@ -153,6 +160,8 @@ class Engine final : private SyncHost {
   // Ran::gated.
   Ran run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate);
   void submit(Request&& request);
+  // A command, EXEC or script whose keys lie in several slots of a ring.
+  void transact(Request&& request) { transactions_.begin(std::move(request)); }
   void walk(WalkRequest&& request);
   // The same at once, on a node that is alone: EXEC asks under the barrier, from whichever thread.
   // The rows of a flush go with the next end_turn().
@@ -239,7 +248,10 @@ class Engine final : private SyncHost {
   void on_message(NodeIndex from, const Envelope& envelope) { on_messages(from, {&envelope, 1}); }
   // A script pauses in the middle of its commands: until it has ended nothing else runs on the
   // shard, and the open turn stays open. busy: it takes so long that clients are told.
-  void set_scripts(ScriptRunner* scripts) { scripts_ = scripts; }
+  void set_scripts(ScriptRunner* scripts) {
+    scripts_ = scripts;
+    transactions_.set_scripts(scripts);
+  }
   void hold();
   void tell_busy();
   void unhold() { held_ = busy_script_ = false; }
@@ -299,7 +311,8 @@ class Engine final : private SyncHost {
   KeySpace& space() { return space_; }
   std::size_t operations_waiting() const {
     const bool idle = !turns_.empty() && !turns_.back().flushed && turns_.back().empty();
-    return forwards_.size() + gathers_.size() + confirms_.size() + turns_.size() - idle;
+    return forwards_.size() + gathers_.size() + confirms_.size() + transactions_.running() +
+           turns_.size() - idle;
   }
 
  private:
@@ -387,7 +400,8 @@ class Engine final : private SyncHost {
   void run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
                     std::string& out, EffectSink* sink, Guard* guard = nullptr);
   void run_command(const CommandView& command, const Known& known, bool based, Reply& reply,
-                   EffectSink* sink, Waiting* waiting, Guard* guard = nullptr);
+                   EffectSink* sink, Waiting* waiting, Guard* guard = nullptr,
+                   SlotHolds* holds = nullptr);
   std::uint64_t gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn);
   UnixMs now_of(const Job& job) const { return job.now ? job.now : clock_.wall_ms(); }
   bool reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn);
@@ -490,6 +504,7 @@ class Engine final : private SyncHost {
   friend class Recorder;
 
   Turn& open_turn();
+  void end_one_turn();
   void record_effect(Slot slot, const Effect& effect, std::uint32_t operation);
   void flush_turn(Turn& turn);
   void send_effects(Turn& turn, NodeIndex peer);
@@ -640,6 +655,61 @@ class Engine final : private SyncHost {
   void fail_confirms(NodeIndex peer);
   void time_out_confirms(SteadyMs now);
   void drain(Slot slot);
+
+  // ---- holds.cc
+
+  // Who waits for a slot, and for what: gathers that are out, or a transaction that holds it.
+  struct SlotQueue {
+    std::deque<Request> waiting;
+    int gathers = 0;
+    std::string transaction;  // empty: not held
+    NodeIndex by{};           // which coordinates it
+    bool prepared = false, settling = false;
+    SteadyMs at = 0, since = 0;  // of the last step of it; prepared since
+  };
+  // What the running command does to the hold of its slot.
+  class HoldOfCommand final : public SlotHolds {
+   public:
+    HoldOfCommand(Engine& engine, const Ticket& ticket) : engine_(engine), ticket_(ticket) {}
+    bool take(Slot slot, std::string_view transaction) override;
+    bool held_by(Slot slot, std::string_view transaction) const override;
+    void release(Slot slot, std::string_view transaction) override {
+      engine_.end_hold(slot, transaction);
+    }
+
+   private:
+    Engine& engine_;
+    const Ticket& ticket_;
+  };
+  friend class HoldOfCommand;
+  enum class Passage : std::uint8_t { free, waits, refused };
+  static Passage passage(const SlotQueue& queue, std::span<const CommandView> commands);
+  static bool ends_hold(const Request& request);
+  void end_hold(Slot slot, std::string_view transaction);
+  void lose_hold(Slot slot);
+  void adopt(Slot slot, std::string_view key);
+  void adopt_parts(Slot slot);
+  void look_at_parts();
+  bool go_on_behind_holds();
+  void tick_holds(SteadyMs now);
+  Request step_request(Slot slot, std::string_view transaction,
+                       std::initializer_list<std::string_view> words) const;
+  void ask_parts(Slot slot, const std::string& transaction, std::string_view own,
+                 std::function<void(const std::string& error, bool never)> done);
+  void settle_part(Slot slot);
+  void sweep_parts();
+  void run_at(Request&& request, std::function<void(std::string&&)> done) override {
+    host_.submit_anywhere(std::move(request), std::move(done));
+  }
+  void finish(const Ticket& ticket, std::string&& reply) override {
+    deliver(ticket, std::move(reply));
+  }
+  void run_apart(const std::function<void()>& f) override { host_.apart(f); }
+  Publisher& publisher() override { return host_; }
+  bool pauses() const override { return held_; }
+  void reached(const OwnedCommand& script, bool further) override {
+    host_.script_reached(script, further);
+  }
 
   // ---- compare.cc
 
@@ -814,8 +884,11 @@ class Engine final : private SyncHost {
   std::unordered_map<std::uint64_t, Line> lines_;
   std::unordered_map<std::uint64_t, Gather> gathers_;
   std::map<std::uint64_t, Confirming> confirms_;
-  std::unordered_map<std::uint16_t, std::deque<Request>>
-      busy_;  // slots with a gather out, and who waits
+  std::unordered_map<std::uint16_t, SlotQueue> busy_;
+  std::unordered_map<std::uint16_t, std::vector<std::string>> parts_;  // prepared ones, by slot
+  std::vector<Slot> released_;
+  SteadyMs swept_ = 0;
+  Transactions transactions_;
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;
   std::uint64_t stubs_counted_ = 0;
   struct Untaken {  // an Acted that is not answered

@@ -70,7 +70,9 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.write_level = request.levels.write.value;
   m.read_level = request.levels.read.value;
   m.exec = request.exec;
-  m.moved = moves_to(request.slot, target) || may_overtake(request.slot, target);
+  // Steps of a transaction need not see what its hold has gathered.
+  m.moved =
+      moves_to(request.slot, target) || (!ends_hold(request) && may_overtake(request.slot, target));
   m.wait = request.wait;
   m.waited = request.waited;
   m.ceiling_ms = std::max(ceiling, above + ahead);
@@ -181,7 +183,7 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   for (const WireCommand& c : m.commands) {
     const CommandSpec* spec = lookup_command(c.args);
     if (!spec || !spec->run || c.args.empty() || !arity_ok(*spec, c.args.size()) ||
-        c.db >= space_.databases()) {
+        !space_.has_database({c.db})) {
       return deliver_error(r.ticket,
                            Error(Errc::err, "a forwarded command that this node does not know"));
     }

@@ -29,7 +29,7 @@ void for_each_key_of(const Request& r, F&& f) {
 
 void Engine::start_gather(Request&& request, int need, bool unsure) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
-  busy_.emplace(request.slot.value, std::deque<Request>());
+  ++busy_[request.slot.value].gathers;
   Gather g;
   g.need = need;
   g.unsure = unsure;
@@ -61,14 +61,14 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
   answer.id = m.id;
   const Slot slot = key_slot(m.key);
   std::string bytes;
-  if (!space_.owns(slot) || !holds(slot) || !state(slot).known || m.db >= space_.databases()) {
+  if (!space_.owns(slot) || !holds(slot) || !state(slot).known || !space_.has_database({m.db})) {
     answer.what = FetchAnswer::What::unknown;
   }
   Effect whole;
   whole.key = m.key;
   whole.db = {m.db};
   // Also a node that may lack something sends what it has: more is never worse.
-  if (space_.owns(slot) && holds(slot) && m.db < space_.databases()) {
+  if (space_.owns(slot) && holds(slot) && space_.has_database({m.db})) {
     const Node* n = space_.find(slot, {m.db}, m.key, key_hash(m.key));
     const bool same = (n ? record_digest(*n, {m.db}) : 0) == m.digest;
     const Version floor = n ? Version{} : space_.slot_floor(slot, {m.db});
@@ -84,8 +84,14 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
     }
     if ((n || floor) && !same) {
       encode_effect(bytes, whole);
-      answer.record = bytes;
     }
+    // Prepared parts belong to the slot: who begins to act for it settles them first.
+    if (const auto parts = parts_.find(slot.value); parts != parts_.end()) {
+      std::uint32_t count = 0;
+      for (const std::string& key : parts->second)
+        put_record(bytes, count, slot, prepared_db, key, {});
+    }
+    answer.record = bytes;
   }
   send(from, m.from_shard, answer);
 }
@@ -99,15 +105,16 @@ void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   if (asked == g.asked.end() || asked->left == 0) return;
   --asked->left;
   if (m.what == FetchAnswer::What::unknown) asked->bad = true;
-  if (!m.record.empty()) {
+  Reader in(m.record);
+  while (in.left() > 0) {
     Effect effect;
-    Reader in(m.record);
     const ApplyResult* r = nullptr;
     if (decode_effect(in, effect) && key_slot(effect.key) == g.request.slot &&
         merge_from_peer(effect, r)) {
       g.differ.push_back({from, effect.db, std::string(effect.key)});
     } else {
       asked->bad = asked->refused = true;  // by the clocks: what it knows is not known here
+      break;
     }
   }
   gather_step(m.id);
@@ -147,6 +154,9 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   auto node = gathers_.extract(id);
   Gather& g = node.mapped();
   const Slot slot = g.request.slot;
+  --busy_.at(slot.value).gathers;
+  if (space_.parts_touched()) [[unlikely]]
+    look_at_parts();
   const std::uint32_t flags = g.request.flags();
   const bool writes = (flags & flag::write) != 0;
   if (!enough && ((writes && g.request.levels.write.of(n_) > 1) ||
@@ -163,6 +173,12 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   }
   std::vector<CommandView> views;
   for (const OwnedCommand& c : g.request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  // What was merged may have been part of a transaction, which is settled first.
+  if (SlotQueue& queue = busy_.at(slot.value);
+      !queue.transaction.empty() && passage(queue, views) != Passage::free) {
+    queue.waiting.push_front(std::move(g.request));
+    return;
+  }
   const Job job{.ticket = g.request.ticket,
                 .slot = slot,
                 .protocol = g.request.protocol,
@@ -284,9 +300,10 @@ void Engine::time_out_confirms(SteadyMs now) {
 
 // Runs who waited behind the gather, until one of them needs a gather itself.
 void Engine::drain(Slot slot) {
-  auto node = busy_.extract(slot.value);
-  if (node.empty()) return;
-  std::deque<Request> waiting = std::move(node.mapped());
+  const auto at = busy_.find(slot.value);
+  if (at == busy_.end() || at->second.gathers > 0 || !at->second.transaction.empty()) return;
+  std::deque<Request> waiting = std::move(at->second.waiting);
+  busy_.erase(at);
   while (!waiting.empty()) {
     Request r = std::move(waiting.front());
     waiting.pop_front();
@@ -295,7 +312,7 @@ void Engine::drain(Slot slot) {
     act_request(std::move(r));
     const auto again = busy_.find(slot.value);
     if (again == busy_.end()) continue;
-    for (Request& rest : waiting) again->second.push_back(std::move(rest));
+    for (Request& rest : waiting) again->second.waiting.push_back(std::move(rest));
     return;
   }
 }

@@ -46,7 +46,7 @@ void Engine::on_whole_ask(NodeIndex from, const WholeAsk& m) {
   std::string bytes;
   for (const WholeKey& k : m.keys) {
     const Slot slot = key_slot(k.key);
-    if (!space_.owns(slot) || !holds(slot) || k.db >= space_.databases()) continue;
+    if (!space_.owns(slot) || !holds(slot) || !space_.has_database({k.db})) continue;
     put_record(bytes, answer.count, slot, {k.db}, k.key, {});
     if (bytes.size() < answer_bytes) continue;
     answer.more = true;

@@ -40,8 +40,18 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
 }
 
 void Engine::end_turn() {
-  if (held_) [[unlikely]]
-    return;  // what a script does becomes durable, and known to others, at once
+  // What waited for the end of one turn may fill the next.
+  constexpr int turns_max = 16;
+  for (int i = 0; i < turns_max; ++i) {
+    const bool more = go_on_behind_holds();
+    if (held_) [[unlikely]]
+      return;  // what a script does becomes durable, and known to others, at once
+    end_one_turn();
+    if (!more) return;
+  }
+}
+
+void Engine::end_one_turn() {
   if (!overtaken_.empty()) put_back_overtaken();
   if (command_options_.memory.limit != 0) {
     evict_excess();
@@ -328,7 +338,7 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
 
 bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t hash,
                                     const ApplyResult*& result, Below below) {
-  if (!space_.owns(slot) || !holds(slot) || effect.db.value >= space_.databases() ||
+  if (!space_.owns(slot) || !holds(slot) || !space_.has_database(effect.db) ||
       !valid_effect(effect))
     return false;
   if (too_far_ahead(effect)) return false;
@@ -403,7 +413,7 @@ class Engine::EffectsAhead {
       e.hash = key_hash(e.effect.key);
     }
     e.here = !e.effect.slot_floor && engine_.space_.owns(e.slot) &&
-             e.effect.db.value < engine_.space_.databases();
+             engine_.space_.has_database(e.effect.db);
     if (!e.here) return;
     engine_.space_.prefetch_slot(e.slot);
     engine_.prefetch_slot(e.slot);

@@ -61,15 +61,16 @@ class HybridClock {
   }
   std::uint16_t node() const { return node_; }
 
+  // From now on stamps only count up from what was seen: those that another node's clock reserved.
+  void stand_still() { standing_ = true; }
+
   // A new version, above everything stamped or seen. A full counter runs into the next millisecond.
   Version stamp(UnixMs wall) {
-    ticks_ = std::max(ticks_ + 1, ticks_of(Version::at_ms(wall)));
+    ticks_ = next(wall);
     return {ticks_ << Version::tick_shift | node_};
   }
   // What stamp() would answer, without taking it.
-  Version peek(UnixMs wall) const {
-    return {std::max(ticks_ + 1, ticks_of(Version::at_ms(wall))) << Version::tick_shift | node_};
-  }
+  Version peek(UnixMs wall) const { return {next(wall) << Version::tick_shift | node_}; }
   // Counter sums older than this were opened by an earlier run of this node and are left alone.
   Version started() const { return started_; }
   void set_started(Version v) { started_ = v; }
@@ -79,11 +80,15 @@ class HybridClock {
   void see(Version version) { ticks_ = std::max(ticks_, ticks_of(version)); }
 
  private:
+  std::uint64_t next(UnixMs wall) const {
+    return standing_ ? ticks_ + 1 : std::max(ticks_ + 1, ticks_of(Version::at_ms(wall)));
+  }
   static constexpr std::uint64_t ticks_of(Version v) { return v.bits >> Version::tick_shift; }
 
   Version started_{};
   std::uint64_t ticks_ = 0;  // ms and counter of the last stamp
   std::uint16_t node_ = 0;
+  bool standing_ = false;
 };
 
 }  // namespace gyre

@@ -2,9 +2,11 @@
 
 #include <emmintrin.h>
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "base/hash.h"
 
@@ -55,6 +57,20 @@ Slot key_slot(std::string_view key) {
   if (has_brace(key)) [[unlikely]]
     key = hashed_part(key);
   return Slot{static_cast<std::uint16_t>(crc16(key) & (slots_total - 1))};
+}
+
+std::string_view slot_tag(Slot slot) {
+  static const auto tags = [] {
+    std::array<std::string, slots_total> out;
+    std::size_t found = 0;
+    for (std::uint64_t i = 0; found < slots_total; ++i) {
+      std::string word = std::to_string(i);
+      std::string& tag = out[key_slot(word).value];
+      if (tag.empty()) tag = std::move(word), ++found;
+    }
+    return out;
+  }();
+  return tags[slot.value];
 }
 
 }  // namespace gyre

@@ -14,4 +14,7 @@ namespace gyre {
 
 Slot key_slot(std::string_view key);
 
+// A word whose slot this is: "{word}anything" lies there.
+std::string_view slot_tag(Slot slot);
+
 }  // namespace gyre

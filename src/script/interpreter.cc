@@ -249,7 +249,7 @@ int Interpreter::call(lua_State* l, bool raise) {
   const Args args(args_);
   const CommandSpec* const spec = find_command(args);
   if (const auto error = refuses(spec, args)) {
-    if (run_->ctx.guard && !run_->wrote && run_->ctx.guard->begin_anew()) {
+    if (run_->ctx.guard && run_->ctx.guard->begin_anew(run_->wrote)) {
       run_->begins_anew = true;
       lua_sethook(l, &Interpreter::hook, LUA_MASKLINE | LUA_MASKCOUNT, 1);
       return luaL_error(l, "the script begins anew");

@@ -7,7 +7,8 @@
 //   several, plain (MGET, DEL)    parts by slot, answers joined
 //   several, atomic, node alone   here, under a barrier when other threads own some
 //   unnamed ones (SORT BY), alone  here, under a barrier
-//   several, atomic, ring         CROSSSLOT
+//   several, atomic, ring         held and run on copies (Engine::transact); on the cluster port
+//                                 CROSSSLOT
 //
 // What most commands do not need stands apart (refused, queue_in_multi, paused, route_keys): the
 // way of a plain one of an ordinary client is dispatch -> run_alone -> Engine::run_alone, on a ring
@@ -372,11 +373,19 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
         c.end_dropped();
         return scatter(c, spec, args);
       }
-      if (!server_.alone()) {
+      if (!server_.alone() && c.cluster_aware) {
         reply.error(Errc::cross_slot);
         return c.end(0);
       }
       c.end_dropped();
+      if (!server_.alone()) {
+        Request r;
+        r.protocol = c.protocol;
+        r.levels = c.levels_now();
+        r.commands.emplace_back(spec, c.db, args);
+        c.note_write(spec, args, c.db);
+        return transact(c, std::move(r));
+      }
       Transaction one;
       one.commands.emplace_back(spec, c.db, args);
       one.tracking = tracking_of(c);
@@ -464,6 +473,22 @@ void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
   if (!c) return;
   c->fill(place, std::move(reply), gate);
   if (c->suspended()) c->resume();
+}
+
+void Worker::transact(Connection& c, Request&& request) {
+  const std::uint64_t place = c.reserve();
+  c.suspend();
+  request.ticket =
+      callback_ticket([this, id = c.id, place](std::string&& reply, std::uint64_t gate) {
+        finish_later(*this, id, place, std::move(reply), gate);
+      });
+  engine_->transact(std::move(request));
+}
+
+void Worker::submit_anywhere(Request&& request, std::function<void(std::string&&)> done) {
+  request.ticket = callback_ticket(
+      [done = std::move(done)](std::string&& reply, std::uint64_t) { done(std::move(reply)); });
+  submit(std::move(request));
 }
 
 void Worker::submit(Request&& request) {

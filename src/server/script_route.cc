@@ -46,7 +46,9 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   slots.clear();
   for_each_key(spec, args, [&](std::size_t i) { slots.push_back(key_slot(args[i])); });
   const bool alone = server_.alone();
-  if (!alone && std::any_of(slots.begin(), slots.end(), [&](Slot s) { return s != slots[0]; })) {
+  const bool several =
+      std::any_of(slots.begin(), slots.end(), [&](Slot s) { return s != slots[0]; });
+  if (!alone && several && c.cluster_aware) {
     reply.error(Errc::cross_slot);
     return c.end(0);
   }
@@ -55,12 +57,25 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
     return c.end(0);
   }
   const Slot slot = slots.empty() ? space_->first_slot() : slots[0];
-  bool everywhere = !alone && slots.empty();
+  bool everywhere = !alone && slots.empty() && c.cluster_aware;
+  const auto reach_of = [&] {
+    return program                         ? server_.scripts.reach(program->sha)
+           : spec.name.starts_with("EVAL") ? server_.scripts.reach(sha1_hex(args[1]))
+                                           : Reach::all_threads;
+  };
+  // One that stayed in the slot of its keys before runs where that is acted for.
+  if (!alone && !c.cluster_aware && (several || reach_of() != Reach::one_thread)) {
+    c.end_dropped();
+    Request r;
+    r.protocol = c.protocol;
+    r.levels = c.levels_now();
+    r.commands.emplace_back(spec, c.db, args);
+    c.note_write(spec, args, c.db);
+    return transact(c, std::move(r));
+  }
   if (alone && server_.shards() > 1) {
     const ShardIndex shard = server_.shard_of(slot);
-    const Reach reach = program                         ? server_.scripts.reach(program->sha)
-                        : spec.name.starts_with("EVAL") ? server_.scripts.reach(sha1_hex(args[1]))
-                                                        : Reach::all_threads;
+    const Reach reach = reach_of();
     everywhere = reach != Reach::one_thread || std::any_of(slots.begin(), slots.end(), [&](Slot s) {
                    return server_.shard_of(s) != shard;
                  });
@@ -92,6 +107,14 @@ void Worker::run_script_everywhere(Connection& c, Transaction&& t, bool exec) {
 }
 
 // ---- EngineHost
+
+void Worker::script_reached(const OwnedCommand& script, bool further) {
+  const std::string_view name = script.spec().name;
+  if (!name.starts_with("EVAL")) return;
+  server_.scripts.set_reach(
+      by_sha(script.spec()) ? to_lower(script.args()[1]) : sha1_hex(script.args()[1]),
+      further ? Reach::all_threads : Reach::one_thread);
+}
 
 void Worker::apart(const std::function<void()>& f) {
   scripts_->apart(f);

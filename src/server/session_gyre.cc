@@ -121,7 +121,7 @@ void local(SessionCall& call) {
   if (!arity_ok(*spec, args.size())) {
     return reply.error("wrong number of arguments for '" + to_lower(spec->name) + "' command");
   }
-  if (!spec->run || (spec->flags & flag::write) || !(spec->flags & flag::read)) {
+  if (!spec->run || (spec->flags & (flag::write | flag::internal)) || !(spec->flags & flag::read)) {
     return reply.error("GYRE LOCAL runs commands that only read keys, and '" +
                        to_lower(spec->name) + "' is not one");
   }

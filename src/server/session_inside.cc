@@ -391,7 +391,8 @@ void put_copies(Reply& reply, Worker& w, Slot slot, const Node* n, DbIndex db,
     heard += c.heard == Inquiries::Heard::answered;
     Effect theirs;
     Reader in(c.record);
-    const bool has = !c.record.empty() && decode_effect(in, theirs);
+    // Behind it parts of transactions may stand, or alone.
+    const bool has = !c.record.empty() && decode_effect(in, theirs) && theirs.db != prepared_db;
     const bool compares =
         c.heard == Inquiries::Heard::answered && c.what != FetchAnswer::What::same;
     const CopyDifference d = compares ? compare_copies(own, theirs) : CopyDifference{};

@@ -1,6 +1,7 @@
 // Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH, and where the commands of an EXEC run.
 //
-// All keys in one slot: one request to its shard, which may be another node's. A node that is alone
+// All keys in one slot: one request to its shard, which may be another node's; several, of a ring:
+// Engine::transact. A node that is alone
 // and has them on several threads, or walks over all keys: here, under the barrier.
 
 #include <algorithm>
@@ -115,7 +116,8 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   const bool one_shard = std::all_of(slots.begin(), slots.end(), [&](Slot s) {
     return server_.shard_of(s) == server_.shard_of(slots.front());
   });
-  if (!server_.alone() && slots.size() > 1) {
+  const bool spans = !server_.alone() && slots.size() > 1;
+  if (spans && c.cluster_aware) {
     return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
   }
   if (c.cluster_aware && !slots.empty() && !server_.alone() && !engine_->holds(slots.front())) {
@@ -171,6 +173,7 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
       session->push_back({i, std::move(t.commands[i]), std::move(no)});
     }
   }
+  if (spans && session->empty()) return transact(c, std::move(r));
   const std::uint64_t place = c.reserve();
   if (session->empty() && !r.commands.empty() && !slots.empty()) {
     r.ticket = {
@@ -208,7 +211,7 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   };
   if (r.commands.empty() && r.watches.empty()) return finish({}, 0);
   r.ticket = callback_ticket(std::move(finish));
-  submit(std::move(r));
+  spans ? engine_->transact(std::move(r)) : submit(std::move(r));
 }
 
 // Runs a transaction of a node that is alone, on this thread, all shards within reach.

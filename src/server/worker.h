@@ -196,7 +196,12 @@ class Worker final : public EngineHost {
   WorkerScripts& scripts() { return *scripts_; }
   const CommandOptions& command_options() const { return command_options_; }
 
+  // Commands whose keys lie in several slots of a ring; the client's next ones wait.
+  void transact(Connection& c, Request&& request);
+
   // ---- EngineHost
+  void submit_anywhere(Request&& request, std::function<void(std::string&&)> done) override;
+  void script_reached(const OwnedCommand& script, bool further) override;
   void answer(const Ticket& ticket, std::string&& reply) override;
   void walked(const Ticket& ticket, WalkResult&& result) override;
   void parked(const Ticket& ticket, Parked&& how) override;

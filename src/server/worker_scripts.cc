@@ -47,7 +47,7 @@ class WorkerScripts::WideGuard final : public ScriptGuard {
       worker_.engine().remember_keys(script_.spec(), script_.args(), script_.db(),
                                      tracking_.reader);
   }
-  bool begin_anew() override { return false; }
+  bool begin_anew(bool) override { return false; }
 
   bool wide = false;
 

@@ -124,9 +124,9 @@ void KeySpace::purge(Slot slot, Version upto) {
   const PurgeBound bound{upto, closed_sums(upto)};
   PurgeResult result;
   std::vector<std::string> keys;
-  for (std::size_t db = 0; db < options_.databases; ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
-    if (!table_of(slot, index)) continue;
+  std::vector<DbIndex> tables;
+  for_each_table(slot, [&](DbIndex db, const NodeTable&) { tables.push_back(db); });
+  for (const DbIndex index : tables) {
     NodeTable& table = table_for_write(slot, index);
     keys.clear();
     table.for_each([&](Node* n) {
@@ -147,7 +147,7 @@ void KeySpace::purge(Slot slot, Version upto) {
       const bool was_live = record_live(**at), boxed = (*at)->has(Node::boxed);
       Node* left = purge_record(*at, index, bound, slabs_, result);
       add_digest(slot, hash, result.digest_delta);
-      DbCounts& c = counts_[db];
+      DbCounts& c = counts_[index.value];
       c.tombstones -= !was_live;
       if (left) {
         *at = left;

@@ -38,6 +38,7 @@ class CommandContext;
 struct CommandSpec;
 class ScriptRunner;
 class ScriptGuard;
+class SlotHolds;
 
 // Settings that commands read; a snapshot per node, changed by CONFIG SET. Plain numbers.
 // What maxmemory and its companions ask for.
@@ -213,6 +214,7 @@ class CommandContext {
   // For a command that runs a script (flag::script_call). guard nullptr: it may call anything.
   ScriptRunner* scripts = nullptr;
   ScriptGuard* guard = nullptr;
+  SlotHolds* holds = nullptr;  // for the steps of transactions
 
  private:
   KeyRef find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);
@@ -299,6 +301,7 @@ inline constexpr std::uint32_t write = 1u << 0, read = 1u << 1, fast = 1u << 2, 
     conditional = 1u << 22,  // answers -NOQUORUM when its base was not the last
     session = 1u << 23,      // runs at the connection, needs no key
     atomic = 1u << 24,       // several keys that must change or be read together
+    of_hold = 1u << 29,      // a step of a transaction: passes those that wait for it
     script_call = 1u << 28,  // runs a script: on a stack of its own, and may take long
     internal = 1u << 27,     // between nodes: unknown to clients
     blind = 1u << 26,        // neither reply nor effect depend on what was there

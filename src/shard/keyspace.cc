@@ -11,7 +11,7 @@ KeySpace::KeySpace(const KeySpaceOptions& options) : options_(options), clock_(o
   slots_.reserve(options.slots);
   for (std::size_t i = 0; i < options.slots; ++i) slots_.emplace_back(slabs_);
   GYRE_ASSERT(options.first.value + options.slots <= slots_total);
-  GYRE_ASSERT(0 < options.databases && options.databases <= 256);
+  GYRE_ASSERT(0 < options.databases && options.databases <= databases_max);
   if (options.keep_tombstones) {
     agreements_.resize(options.slots);
     leaves_.resize(options.slots);
@@ -101,6 +101,8 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
     clock_.see(record->version);
     if (!access_.frequency()) access_.begin(*record);
     if (store && options_.persist) write_rows(slot, effect, record, result_);
+    if (effect.db == prepared_db) [[unlikely]]
+      parts_touched_.emplace_back(slot, effect.key);
     tracked_.changed(effect.key);
     return result_;
   }
@@ -130,6 +132,8 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
   if (store && options_.persist && (result_.changed || (was_record && !record)))
     write_rows(slot, effect, record, result_);
   waits_.changed(effect.db, hash);
+  if (effect.db == prepared_db) [[unlikely]]
+    parts_touched_.emplace_back(slot, effect.key);
   if (result_.changed) tracked_.changed(effect.key);
   return result_;
 }

@@ -143,8 +143,34 @@ class KeySpace {
     return other_table(s, db);
   }
 
+  // Every table of the slot: f(DbIndex, const NodeTable&); in the order of the databases, which two
+  // replicas share.
+  template <class F>
+  void for_each_table(Slot slot, F f) const {
+    const SlotData& s = slots_[index_of(slot)];
+    if (s.records.size()) f(DbIndex{0}, s.records);
+    if (!s.others) return;
+    for (std::size_t db = 1; db <= options_.databases; ++db) {
+      const DbIndex index =
+          db < options_.databases ? DbIndex{static_cast<std::uint8_t>(db)} : prepared_db;
+      if (const NodeTable* table = other_table(s, index)) f(index, *table);
+    }
+  }
+
+  template <class F>
+  void for_each_record(Slot slot, F f) const {
+    for_each_table(slot, [&](DbIndex db, const NodeTable& table) {
+      table.for_each([&](Node* n) {
+        f(db, n);
+        return true;
+      });
+    });
+  }
+
   const DbCounts& counts(DbIndex db) const { return counts_[db.value]; }
   std::size_t databases() const { return options_.databases; }
+  // One that records may be of: a client's, or the node's own.
+  bool has_database(DbIndex db) const { return db.value < options_.databases || db == prepared_db; }
   std::uint64_t slot_digest(Slot slot) const {
     return slots_[static_cast<std::size_t>(slot.value - options_.first.value)].digest;
   }
@@ -211,6 +237,11 @@ class KeySpace {
   // Who waits for keys of this shard; told of every change.
   KeyWaits& waits() { return waits_; }
   TrackedKeys& tracked() { return tracked_; }
+
+  // Parts of transactions that were merged, their slots and keys, since they were taken last.
+  using PartsTouched = std::vector<std::pair<Slot, std::string>>;
+  PartsTouched take_parts_touched() { return std::exchange(parts_touched_, {}); }
+  bool parts_touched() const { return !parts_touched_.empty(); }
 
   AccessClock& access() { return access_; }
   const AccessClock& access() const { return access_; }
@@ -295,18 +326,6 @@ class KeySpace {
 
   static constexpr std::size_t draws_at_random = 64;
 
-  template <class F>
-  void for_each_record(Slot slot, F f) const {
-    for (std::size_t db = 0; db < options_.databases; ++db) {
-      const DbIndex index{static_cast<std::uint8_t>(db)};
-      if (const NodeTable* table = table_of(slot, index)) {
-        table->for_each([&](Node* n) {
-          f(index, n);
-          return true;
-        });
-      }
-    }
-  }
   std::size_t index_of(Slot slot) const {
     return static_cast<std::size_t>(slot.value - options_.first.value);
   }
@@ -350,6 +369,7 @@ class KeySpace {
   AccessClock access_;
   KeyWaits waits_;
   TrackedKeys tracked_;
+  PartsTouched parts_touched_;
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t tables_changed_ = 1;

@@ -35,8 +35,8 @@ class ScriptGuard {
   // It has run: the script's reply tells what it has read.
   virtual void called(const CommandSpec& spec, Args args, DbIndex db) = 0;
   // refuses() said no because a key belongs to another thread of this node: the script can begin
-  // anew where it reaches all of them, as long as it has written nothing.
-  virtual bool begin_anew() = 0;
+  // anew where it reaches all of them. wrote: it has written already.
+  virtual bool begin_anew(bool wrote) = 0;
 };
 
 }  // namespace gyre

@@ -258,25 +258,18 @@ std::map<MerkleSync::Name, MerkleSync::Listed> MerkleSync::list(const ListLeaves
   for (const std::uint32_t i : leaves.leaves) {
     if (i < asked.size()) asked[i] = true;
   }
-  for (std::size_t db = 0; db < space_.databases(); ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
-    const NodeTable* table = space_.table_of({leaves.slot}, index);
-    if (!table) continue;
-    table->for_each([&](Node* n) {
-      const std::uint64_t hash = key_hash(n->key());
-      if (!asked[LeafSums::leaf_of(hash, leaves.bits)]) return true;
-      const std::uint64_t digest = digest_upto(*n, index, upto);
-      if (digest == 0) return true;
-      std::uint64_t elements = 1;
-      if (n->has(Node::boxed)) {
-        const Collection* c = collection_of(*n);
-        elements = c->live() + c->tombstones();
-      }
-      out.emplace(Name(leaves.slot, index.value, hash),
-                  Listed{digest, elements, record_newest(*n)});
-      return true;
-    });
-  }
+  space_.for_each_record({leaves.slot}, [&](DbIndex db, Node* n) {
+    const std::uint64_t hash = key_hash(n->key());
+    if (!asked[LeafSums::leaf_of(hash, leaves.bits)]) return;
+    const std::uint64_t digest = digest_upto(*n, db, upto);
+    if (digest == 0) return;
+    std::uint64_t elements = 1;
+    if (n->has(Node::boxed)) {
+      const Collection* c = collection_of(*n);
+      elements = c->live() + c->tombstones();
+    }
+    out.emplace(Name(leaves.slot, db.value, hash), Listed{digest, elements, record_newest(*n)});
+  });
   return out;
 }
 
@@ -319,7 +312,7 @@ void MerkleSync::on_list_leaves_answer(NodeIndex from, const ListLeavesAnswer& m
       const std::uint64_t hash = in.be64(), digest = in.be64();
       std::uint64_t elements = in.varint(), here = 0;
       const Version newest{in.be64()};
-      if (!in.ok() || db >= space_.databases()) break;
+      if (!in.ok() || !space_.has_database({db})) break;
       const Name name(asked.slot, db, hash);
       if (const auto mine = own.find(name); mine != own.end()) {
         here = mine->second.digest;
@@ -395,7 +388,7 @@ void MerkleSync::on_fetch_many(NodeIndex from, const FetchMany& m) {
   for (const RecordName& r : m.records) {
     if (bytes.size() > answer_bytes) break;
     ++answer.taken;
-    if (!both_hold({r.slot}, from) || r.db >= space_.databases()) continue;
+    if (!both_hold({r.slot}, from) || !space_.has_database({r.db})) continue;
     if (const Node* n = record_of({r.slot, r.db, r.hash.bits}))
       answer.count += put_pieces(bytes, *n, {r.db}, in_parts ? m.parts : std::string_view());
   }
@@ -456,7 +449,7 @@ void MerkleSync::on_list_parts(NodeIndex from, const ListParts& m) {
   ListPartsAnswer answer;
   answer.id = m.id;
   std::string bytes;
-  if (m.record.db < space_.databases() && both_hold({m.record.slot}, from)) {
+  if (space_.has_database({m.record.db}) && both_hold({m.record.slot}, from)) {
     for (const std::uint64_t sum :
          part_sums({m.record.slot, m.record.db, m.record.hash.bits}, m.upto))
       put_be64(bytes, sum);

@@ -245,7 +245,23 @@ void Workload::check_scan(std::size_t client, DbIndex db) {
   }
 }
 
+// Transfers between accounts are whole or not at all, whatever died in the middle.
+void Workload::check_accounts(const Read& read) {
+  if (flushed({})) return;
+  long long sum = 0;
+  std::string all;
+  for (const auto& [key, ids] : by_key_) {
+    if (!key.starts_with("acct:")) continue;
+    const std::string value = strings_of(read({}, {"GET", key})).at(0);
+    sum += value == "(nil)" ? 0 : std::atoll(value.c_str());
+    all += " " + key + "=" + value;
+  }
+  if (sum != 0)
+    world_.violation("acct:", "the sum of all accounts is " + std::to_string(sum) + ":" + all);
+}
+
 void Workload::check_end(const Read& read) {
+  check_accounts(read);
   for (const Op& op : ops_) {
     if (op.end < 0) world_.violation(op.key, "#" + std::to_string(op.id) + " is never answered");
   }

@@ -238,7 +238,9 @@ std::string Cluster::slot_difference(Slot slot) const {
     // The first key whose record differs.
     const KeySpace& other = nodes_[replicas[0].value]->worker_of(slot).space();
     std::string key = "its floor";
-    for (std::uint8_t db = 0; db < space.databases(); ++db) {
+    for (std::size_t i = 0; i <= space.databases(); ++i) {
+      const std::uint8_t db =
+          i < space.databases() ? static_cast<std::uint8_t>(i) : prepared_db.value;
       for (const KeySpace* s : {&space, &other}) {
         const NodeTable* table = s->table_of(slot, {db});
         if (!table) continue;

@@ -149,7 +149,29 @@ void Workload::draw_unique(Draft& to, std::size_t client) {
 void Workload::draw_counter(Draft& to) {
   const std::string which = ":" + std::to_string(world_.random.below(options_.keys));
   const std::string n = std::to_string(1 + world_.random.below(5));
-  switch (world_.random.below(5)) {
+  switch (world_.random.below(7)) {
+    case 5:
+    case 6: {
+      // What one account loses the other gains: most of the time in another slot.
+      const std::size_t from = world_.random.below(tags_.size() < 6 ? tags_.size() : 6);
+      const std::size_t into = world_.random.below(tags_.size() < 6 ? tags_.size() : 6);
+      const std::string a = "acct:" + std::to_string(from) + tags_[from];
+      const std::string b = "acct:" + std::to_string(into) + tags_[into];
+      if (world_.chance(0.2)) {
+        std::vector<std::string> all{"MGET"};
+        for (const auto& [key, unused] : by_key_) {
+          if (key.starts_with("acct:")) all.push_back(key);
+        }
+        if (all.size() > 1) to.op(all, {}, "acct:").db = {};
+        break;
+      }
+      Op& o = to.op({"DECRBY", a, n}, {}, "acct:");
+      o.exec = true;
+      o.db = {};
+      o.more = {{"INCRBY", b, n}};
+      by_key_[a], by_key_[b];
+      break;
+    }
     case 0:
       to.op({"HINCRBY", named("hcnt" + which), "f", n}, n);
       break;

@@ -214,13 +214,18 @@ void SimWorker::run(Command&& c) {
     GYRE_ASSERT(spec && spec->run && arity_ok(*spec, args.size()));
     request.commands.emplace_back(*spec, c.db, Args(args));
   }
-  const OwnedCommand& first = request.commands[0];
-  bool found = false;
-  for_each_key(first.spec(), first.args(), [&](std::size_t i) {
-    if (!found) request.slot = key_slot(first.args()[i]);
+  bool found = false, several = false;
+  const auto of = [&](std::string_view key) {
+    const Slot slot = key_slot(key);
+    several |= found && slot != request.slot;
+    request.slot = slot;
     found = true;
-  });
+  };
+  for (const OwnedCommand& command : request.commands)
+    for_each_key(command.spec(), command.args(), [&](std::size_t i) { of(command.args()[i]); });
+  for (const Watch& watch : request.watches) of(watch.key);
   GYRE_ASSERT(found);
+  if (several) return engine_->transact(std::move(request));
   const std::size_t owner = node_.shard_of(request.slot);
   if (owner != shard_) {
     SimWorker* to = &node_.worker(owner);
@@ -248,7 +253,27 @@ void SimWorker::run(Command&& c) {
   }
 }
 
+void SimWorker::submit_anywhere(Request&& request, std::function<void(std::string&&)> done) {
+  request.ticket = {.shard = shard_, .id = next_callback_};
+  callbacks_.emplace(next_callback_++, std::move(done));
+  SimWorker* to = &node_.worker_of(request.slot);
+  if (to == this) return engine_->submit(std::move(request));
+  auto shared = std::make_shared<Request>(std::move(request));
+  to->mail([to, shared] { to->engine().submit(std::move(*shared)); });
+}
+
 void SimWorker::answer(const Ticket& ticket, std::string&& reply) {
+  if (ticket.connection == 0) {
+    SimWorker* to = &node_.worker(ticket.shard);
+    if (to != this) {
+      return to->mail([to, ticket, reply = std::move(reply)]() mutable {
+        to->answer(ticket, std::move(reply));
+      });
+    }
+    auto done = callbacks_.extract(ticket.id);
+    if (!done.empty()) done.mapped()(std::move(reply));
+    return;
+  }
   node_.answer_(ticket.id, std::move(reply));
 }
 

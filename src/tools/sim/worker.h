@@ -43,6 +43,7 @@ class SimWorker final : public EngineHost, public KeySpaces {
   bool disk_failing = false;
 
   // ---- EngineHost
+  void submit_anywhere(Request&& request, std::function<void(std::string&&)> done) override;
   void answer(const Ticket& ticket, std::string&& reply) override;
   void walked(const Ticket& ticket, WalkResult&& result) override;
   bool store(std::uint64_t turn, StoreBatch&& rows) override;
@@ -91,6 +92,8 @@ class SimWorker final : public EngineHost, public KeySpaces {
   std::deque<Arrival> inbox_;
   std::deque<Command> commands_;
   std::vector<std::function<void()>> mail_;
+  std::map<std::uint64_t, std::function<void(std::string&&)>> callbacks_;
+  std::uint64_t next_callback_ = 1;
   std::map<std::uint64_t, NodeId> bus_;  // accepted connections
   bool turn_due_ = false, batch_had_messages_ = false;
   std::uint64_t seen_persisted_ = 0;

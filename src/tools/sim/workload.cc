@@ -240,7 +240,15 @@ void Workload::judge_answer(Op& op) {
     if (op.levels.read.value == Level::quorum)
       shadow_.quorum_read(op.db, op.key, value, op.start, world_.now(), what);
   }
-  if (command == "MGET") {
+  if (command == "MGET" && op.key == "acct:") {
+    // In a healthy ring one transaction sees all or nothing of another.
+    constexpr Us settled = 5 * second;
+    long long sum = 0;
+    for (const std::string& v : strings_of(op.reply))
+      sum += v == "(nil)" ? 0 : std::atoll(v.c_str());
+    if (sum != 0 && healthy_ && healthy_since_ + settled < op.start && flushes_.empty())
+      world_.violation(op.key, what + " accounts whose sum is " + std::to_string(sum));
+  } else if (command == "MGET") {
     const auto got = strings_of(op.reply);
     for (std::size_t i = 0; i < got.size() && i + 1 < op.args.size(); ++i) {
       if (got[i] != "(nil)" && got[i] != op.args[i + 1])

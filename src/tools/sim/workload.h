@@ -11,6 +11,7 @@
 //   app:   APPEND: acknowledged pieces are there, in one piece each
 //   cas:   WATCH, GET, EXEC SET +1: acknowledged ones <= value <= these and the unknown ones
 //   pair:  two counters raised in one EXEC: equal
+//   acct: transfers by EXEC between accounts in several slots: their sum is zero
 //   cnt: hcnt: zcnt:  the same bounds for INCRBY, HINCRBY, ZINCRBY
 //   set: hash: zset:  elements of their own: acknowledged ones are there unless a removal was sent;
 //          acknowledged removals of acknowledged elements hold
@@ -145,6 +146,7 @@ class Workload {
   void check_register(const std::string& key, const std::string& value, Us read_start,
                       const std::string& what);
   void check_elements(const std::string& key, const std::set<std::string>& there);
+  void check_accounts(const Read& read);
   void check_list(const std::string& key, const std::vector<std::string>& there);
   void check_sum(const std::string& key, const std::string& value);
   void check_unique(const std::string& key, const std::string& value);

@@ -1,0 +1,284 @@
+// The steps of a transaction over several slots, each a command to one of them (shard/holds.h);
+// no client calls them by these names. Their first argument is the part's key, in the node's own
+// database. Who sends them: coordination/transactions.h, and acting nodes that settle what others
+// left (coordination/holds.cc).
+
+#include "shard/holds.h"
+
+#include <array>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "commands/parse.h"
+#include "commands/table.h"
+#include "record/record.h"
+#include "ring/slot.h"
+
+namespace gyre {
+namespace {
+
+struct PartRef {
+  explicit PartRef(CommandContext& ctx)
+      : key(ctx.find(ctx.arg(1))), transaction(transaction_of(ctx.arg(1))) {
+    if (!key.exists() || key.type() != TypeId::string) return;
+    text = cell_text(key.cell());
+    there = decode_part(text, part);
+  }
+  bool is(Part::State state) const { return there && part.state == state; }
+
+  KeyRef key;
+  std::string_view transaction;
+  std::string text;  // that `part` views
+  Part part;
+  bool there = false;
+};
+
+void keep(CommandContext& ctx, const PartRef& ref, const Part& part) {
+  Write w(ctx, ref.key, TypeId::string);
+  w.overwrite();
+  w.set_string(w.keep(encode_part(part)));
+  w.commit();
+}
+
+void merge_effects(CommandContext& ctx, Slot slot, std::string_view effects) {
+  KeySpace& space = ctx.spaces.of(slot);
+  const bool readable = for_each_effect(effects, [&](Effect& effect) {
+    const std::uint64_t hash = key_hash(effect.key);
+    const ApplyResult& result = space.merge(slot, hash, effect);
+    ctx.wrote = true;
+    if (ctx.sink) ctx.sink->made(slot, hash, effect, result);
+  });
+  GYRE_ASSERT(readable);
+}
+
+void commit_part(CommandContext& ctx, const PartRef& ref) {
+  merge_effects(ctx, ref.key.slot, ref.part.effects);
+  keep(ctx, ref, {.state = Part::State::committed, .slots = ref.part.slots, .effects = {}});
+}
+
+bool readable_effects(std::string_view bytes, Slot slot, const KeySpace& space) {
+  bool own = true;
+  return for_each_effect(bytes,
+                         [&](Effect& e) {
+                           own &= valid_effect(e) && !e.slot_floor && key_slot(e.key) == slot &&
+                                  space.has_database(e.db);
+                         }) &&
+         own;
+}
+
+// Whether the hold still stands and what the part was computed from as well; else answers why not.
+bool may_take_place(CommandContext& ctx, const PartRef& ref, std::string_view effects,
+                    std::string_view seen) {
+  const Slot slot = ref.key.slot;
+  KeySpace& space = ctx.spaces.of(slot);
+  std::vector<Seen> all;
+  if (!decode_seen(seen, all) || !readable_effects(effects, slot, space))
+    return ctx.reply.error("a part of a transaction that cannot be read"), false;
+  bool stands = ctx.holds && ctx.holds->held_by(slot, ref.transaction) && !ref.there;
+  for (const Seen& s : all) {
+    const Node* n =
+        key_slot(s.key) == slot ? space.find(slot, s.db, s.key, key_hash(s.key)) : nullptr;
+    stands &= (n ? record_newest(*n) : Version{}) == s.newest;
+  }
+  if (!stands) ctx.reply.error(Errc::try_again);
+  return stands;
+}
+
+// GYRE.HOLD part now|wait stamps: the slot is the transaction's; what its effects here are stamped
+// with lies above the version returned, and so many are reserved.
+void hold(CommandContext& ctx) {
+  const Slot slot = key_slot(ctx.arg(1));
+  const auto stamps = parse_int(ctx.arg(3));
+  if (!stamps || *stamps < 1 || *stamps > 1'000'000) return ctx.reply.error(Errc::not_integer);
+  if (!ctx.holds || !ctx.holds->take(slot, transaction_of(ctx.arg(1))))
+    return ctx.reply.error(Errc::held);
+  HybridClock& clock = ctx.spaces.of(slot).clock();
+  const Version from = clock.stamp(ctx.now);
+  clock.see({from.bits + (static_cast<std::uint64_t>(*stamps) << Version::tick_shift)});
+  std::string out;
+  put_be64(out, from.bits);
+  put_be64(out, clock.started().bits);
+  put_be64(out, ctx.spaces.of(slot).repaired(slot).bits);
+  ctx.reply.bulk(out);
+}
+
+// GYRE.RECORD key: the floor of its database in the slot, its newest version, the whole record.
+void record(CommandContext& ctx) {
+  const KeyRef key = ctx.find(ctx.arg(1));
+  std::string out;
+  put_be64(out, key.space->slot_floor(key.slot, ctx.db).bits);
+  put_be64(out, key.node ? record_newest(*key.node).bits : 0);
+  if (key.node) {
+    Effect whole;
+    record_effect(*key.node, ctx.db, {}, whole);
+    encode_effect(out, whole);
+  }
+  ctx.reply.bulk(out);
+}
+
+// GYRE.PREPARE part slots effects seen
+void prepare(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (!may_take_place(ctx, ref, ctx.arg(3), ctx.arg(4))) return;
+  Part part{.state = Part::State::prepared, .slots = {}, .effects = ctx.arg(3)};
+  Reader in(ctx.arg(2));
+  while (in.left() > 0) part.slots.push_back({in.be16()});
+  if (!in.ok()) return ctx.reply.error("a part of a transaction that cannot be read");
+  keep(ctx, ref, part);
+  ctx.reply.ok();
+}
+
+// GYRE.APPLY part effects seen: all that the transaction writes is in this slot.
+void apply_part(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (!may_take_place(ctx, ref, ctx.arg(2), ctx.arg(3))) return;
+  merge_effects(ctx, ref.key.slot, ctx.arg(2));
+  ctx.holds->release(ref.key.slot, ref.transaction);
+  ctx.reply.ok();
+}
+
+// GYRE.COMMIT part: every part is prepared.
+void commit(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (ref.is(Part::State::never))
+    return ctx.reply.error("a transaction of which a part was never prepared");
+  if (ref.is(Part::State::prepared)) commit_part(ctx, ref);
+  if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
+  ctx.reply.ok();
+}
+
+// GYRE.DROP part: some other part was promised never to be prepared.
+void drop(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (ref.is(Part::State::committed)) return ctx.reply.error("a transaction that is committed");
+  if (ref.is(Part::State::prepared))
+    keep(ctx, ref, {.state = Part::State::never, .slots = ref.part.slots, .effects = {}});
+  if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
+  ctx.reply.ok();
+}
+
+// GYRE.SETTLE part P|C: what this part is, for another one of its transaction, which is prepared or
+// committed itself. The answer stands on as many replicas as its level asks for.
+void settle(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  const bool committed = ctx.arg(2) == "C";
+  if (ref.is(Part::State::committed)) return ctx.reply.simple("C");
+  if (ref.is(Part::State::prepared)) {
+    committed ? commit_part(ctx, ref) : keep(ctx, ref, ref.part);
+    return ctx.reply.simple(committed ? "C" : "P");
+  }
+  // All were prepared: this one is forgotten.
+  if (committed) return ctx.reply.simple("C");
+  keep(ctx, ref, {.state = Part::State::never, .slots = ref.part.slots, .effects = {}});
+  if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
+  ctx.reply.simple("N");
+}
+
+// GYRE.FORGET part: every part is committed, or never will be.
+void forget(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (ref.there && !ref.is(Part::State::prepared)) {
+    Write w(ctx, ref.key, TypeId::none);
+    w.remove_key();
+    w.commit();
+  }
+  ctx.reply.ok();
+}
+
+void release(CommandContext& ctx) {
+  if (ctx.holds) ctx.holds->release(key_slot(ctx.arg(1)), transaction_of(ctx.arg(1)));
+  ctx.reply.ok();
+}
+
+constexpr std::uint32_t step = flag::internal | flag::of_hold;
+
+constexpr auto rows = std::to_array<CommandSpec>({
+    {.name = "GYRE.HOLD",
+     .arity = 4,
+     .flags = flag::read | step,
+     .keys = first_key,
+     .run = hold,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Holds a slot for a transaction that reads"},
+    {.name = "GYRE.HOLDWRITE",
+     .arity = 4,
+     .flags = flag::write | flag::denyoom | step,
+     .keys = first_key,
+     .run = hold,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Holds a slot for a transaction that writes"},
+    {.name = "GYRE.RECORD",
+     .arity = 2,
+     .flags = flag::read | flag::internal,
+     .keys = first_key,
+     .run = record,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "A whole record, for a transaction that holds its slot"},
+    {.name = "GYRE.PREPARE",
+     .arity = 5,
+     .flags = flag::write | flag::denyoom | flag::once | flag::based | flag::conditional | step,
+     .keys = first_key,
+     .run = prepare,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Keeps a part of a transaction"},
+    {.name = "GYRE.APPLY",
+     .arity = 4,
+     .flags = flag::write | flag::denyoom | flag::once | step,
+     .keys = first_key,
+     .run = apply_part,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Ends a transaction that writes to one slot"},
+    {.name = "GYRE.COMMIT",
+     .arity = 2,
+     .flags = flag::write | step,
+     .keys = first_key,
+     .run = commit,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Ends a part of a transaction of which all are prepared"},
+    {.name = "GYRE.DROP",
+     .arity = 2,
+     .flags = flag::write | step,
+     .keys = first_key,
+     .run = drop,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Ends a part of a transaction that never will be"},
+    {.name = "GYRE.SETTLE",
+     .arity = 3,
+     .flags = flag::write | flag::once | flag::based | flag::conditional | step,
+     .keys = first_key,
+     .run = settle,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Whether a part is prepared; if not, it never will be"},
+    {.name = "GYRE.FORGET",
+     .arity = 2,
+     .flags = flag::write | step,
+     .keys = first_key,
+     .run = forget,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Drops what is left of a part"},
+    {.name = "GYRE.RELEASE",
+     .arity = 2,
+     .flags = flag::blind | step,
+     .keys = first_key,
+     .run = release,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Gives a hold back"},
+});
+
+}  // namespace
+
+std::span<const CommandSpec> hold_commands() {
+  return rows;
+}
+
+}  // namespace gyre

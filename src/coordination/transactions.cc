@@ -30,25 +30,43 @@ bool bulks_of(std::string_view resp, std::vector<std::string_view>& to) {
   return count.has_value();
 }
 
-// Every slot that it holds, as it was copied.
+// Every slot that it holds, as it was copied. A key that was not (SORT BY) is noted: the
+// transaction runs again with it, and what follows from its absence now is dropped.
 class Transactions::Copies final : public KeySpaces {
  public:
-  explicit Copies(Transaction& t) : t_(t) {}
+  Copies(Transactions& all, Transaction& t) : all_(all), t_(t) {}
   KeySpace& of(Slot slot) override {
     const auto at = t_.places.find(slot.value);
     GYRE_ASSERT(at != t_.places.end() && at->second.space);
     return *at->second.space;
   }
+  KeySpace& of_key(Slot slot, DbIndex db, std::string_view key) override {
+    const auto at = t_.places.find(slot.value);
+    if (at != t_.places.end() && at->second.copied.contains({db.value, std::string(key)}))
+      return *at->second.space;
+    all_.want(t_, db, key);
+    t_.wants_more = true;
+    std::unique_ptr<KeySpace>& none = absent_[slot.value];
+    if (!none)
+      none = std::make_unique<KeySpace>(
+          KeySpaceOptions{.first = slot, .slots = 1, .databases = all_.space_.databases()});
+    return *none;
+  }
+  bool whole() const override { return true; }
 
  private:
+  Transactions& all_;
   Transaction& t_;
+  std::map<std::uint16_t, std::unique_ptr<KeySpace>> absent_;
 };
 
 class Transactions::Collector final : public EffectSink {
  public:
   explicit Collector(Transaction& t) : t_(t) {}
   void made(Slot slot, std::uint64_t, const Effect& effect, const ApplyResult&) override {
-    Place& place = t_.places.at(slot.value);
+    const auto at = t_.places.find(slot.value);
+    if (at == t_.places.end()) return;  // in vain: it runs again
+    Place& place = at->second;
     place.written.emplace(effect.db.value, effect.key);
     Effect& kept = const_cast<Effect&>(effect);
     // What it was computed from is what the slot's hold has kept.
@@ -64,7 +82,7 @@ class Transactions::Collector final : public EffectSink {
   Transaction& t_;
 };
 
-// What is published leaves when the transaction is committed. How many will hear it is not known.
+// What is published leaves when the transaction is committed.
 class Transactions::Events final : public Publisher {
  public:
   Events(Transaction& t, Publisher& to) : t_(t), to_(to) {}
@@ -74,7 +92,7 @@ class Transactions::Events final : public Publisher {
         [&to = to_, kind, channel = std::string(channel), message = std::string(message)] {
           to.publish(kind, channel, message);
         });
-    return 0;
+    return to_.listeners(kind, channel);
   }
 
  private:
@@ -89,10 +107,6 @@ class Transactions::Guard final : public ScriptGuard {
   Guard(Transactions& all, Transaction& t) : all_(all), t_(t) {}
   std::optional<Error> refuses(const CommandSpec& spec, Args args, DbIndex db) override {
     missing_ = false;
-    if (spec.wanders && spec.wanders(args))
-      return Error(Errc::err,
-                   "SORT with BY or GET reads keys that it does not name, which works on a single "
-                   "node only");
     for_each_key(spec, args, [&](std::size_t i) {
       const auto place = t_.places.find(key_slot(args[i]).value);
       if (place != t_.places.end() &&
@@ -200,7 +214,7 @@ void Transactions::ask_holds(Transaction& t) {
     place.sent = Place::Sent::nothing;
     if (place.held && place.copied.size() == place.names.size()) continue;
     ask_hold(t, {slot}, place);
-    if (t.in_order) return;
+    if (t.in_order || t.out >= holds_at_once) return;
   }
   if (t.out == 0) {  // everything is here
     answers_.emplace_back([this, id = t.id] {
@@ -300,7 +314,7 @@ void Transactions::holds_answered(Transaction& t) {
     return begin_again(t);
   }
   for (const auto& [slot, place] : t.places) {
-    if (!place.held || place.copied.size() != place.names.size()) return ask_holds(t);  // in order
+    if (!place.held || place.copied.size() != place.names.size()) return ask_holds(t);  // the rest
   }
   for (const OwnedCommand& c : t.request.commands) {
     if (!(c.spec().flags & flag::script_call)) continue;
@@ -346,7 +360,7 @@ void Transactions::run_commands(Transaction& t, std::string& out, bool& again) {
     if ((there ? record_newest(*n) : Version{}) != w.version) return reply.null_array();
   }
   if (r.exec) reply.array(r.commands.size());
-  Copies copies(t);
+  Copies copies(*this, t);
   Collector sink(t);
   Events events(t, host_.publisher());
   Guard guard(*this, t);

@@ -69,6 +69,7 @@ class Transactions {
  private:
   static constexpr std::size_t transactions_max = 10'000;
   static constexpr int runs_max = 40;
+  static constexpr std::size_t holds_at_once = 500;  // questions out: a turn must not take long
 
   using Name = std::pair<std::uint8_t, std::string>;  // database and key
   struct Place {                                      // of a slot

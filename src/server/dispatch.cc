@@ -362,7 +362,7 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
   }
   if ((spec.flags & flag::blocking) && asks_to_wait(spec, args))
     return blocking_.begin(c, spec, args, slots);
-  const bool wanders = spec.wanders && server_.alone() && spec.wanders(args);
+  const bool wanders = spec.wanders && (server_.alone() || !c.cluster_aware) && spec.wanders(args);
   if (several || wanders) {
     const ShardIndex first = server_.shard_of(slot);
     const bool one_shard = !wanders && std::all_of(slots.begin(), slots.end(), [&](Slot s) {

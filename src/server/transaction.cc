@@ -116,7 +116,12 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   const bool one_shard = std::all_of(slots.begin(), slots.end(), [&](Slot s) {
     return server_.shard_of(s) == server_.shard_of(slots.front());
   });
-  const bool spans = !server_.alone() && slots.size() > 1;
+  const bool wanders =
+      std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
+        const CommandSpec& spec = command.spec();
+        return spec.wanders && spec.wanders(command.args());
+      });
+  const bool spans = !server_.alone() && (slots.size() > 1 || (wanders && !c.cluster_aware));
   if (spans && c.cluster_aware) {
     return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
   }
@@ -126,9 +131,8 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     return c.end(0);
   }
   const bool walks =
-      std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
-        const CommandSpec& spec = command.spec();
-        return (spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(command.args()));
+      wanders || std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
+        return (command.spec().flags & flag::all_slots) != 0;
       });
   const bool scripts = std::any_of(
       t.commands.begin(), t.commands.end(),

@@ -217,6 +217,8 @@ class Worker final : public EngineHost {
   std::uint64_t publish(ChannelKind kind, std::string_view channel,
                         std::string_view message) override;
 
+  std::uint64_t listeners(ChannelKind kind, std::string_view channel) override;
+
   // By this worker's link. Questions are dropped while it is down: they are asked again.
   void send_identity(NodeIndex to, std::uint16_t shard, const IdentityMessage& message);
 

@@ -56,6 +56,10 @@ std::uint64_t Worker::publish(ChannelKind kind, std::string_view channel,
   return publish_here(kind, channel, message);
 }
 
+std::uint64_t Worker::listeners(ChannelKind kind, std::string_view channel) {
+  return server_.channels.reach(kind, channel).clients;
+}
+
 std::uint64_t Worker::publish_here(ChannelKind kind, std::string_view channel,
                                    std::string_view message) {
   const ChannelDirectory::Reach reach = server_.channels.reach(kind, channel);

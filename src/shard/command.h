@@ -68,6 +68,8 @@ class KeySpaces {
  public:
   virtual ~KeySpaces() = default;
   virtual KeySpace& of(Slot slot) = 0;
+  // Where this key is; whoever does not have it may note that.
+  virtual KeySpace& of_key(Slot slot, DbIndex, std::string_view /*key*/) { return of(slot); }
   // Every key there is can be read here: the node is alone.
   virtual bool whole() const { return false; }
 };
@@ -155,7 +157,7 @@ class CommandContext {
   KeyRef find(std::string_view key, DbIndex in);
   // The lookup that the caller has prepared (slot and hash are known).
   KeyRef find(std::string_view key, Slot slot, std::uint64_t hash, DbIndex in) {
-    return find_in(spaces.of(slot), key, slot, hash, in);
+    return find_in(spaces.of_key(slot, in, key), key, slot, hash, in);
   }
 
   // The command's version in this key space: one per command.

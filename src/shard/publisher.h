@@ -15,6 +15,8 @@ class Publisher {
   // it is for, a client once for each of its subscriptions.
   virtual std::uint64_t publish(ChannelKind kind, std::string_view channel,
                                 std::string_view message) = 0;
+  // What it would return now.
+  virtual std::uint64_t listeners(ChannelKind, std::string_view /*channel*/) { return 0; }
 };
 
 }  // namespace gyre

@@ -33,6 +33,11 @@ void bring_text(OwnedCommand& command, const NodeScripts& scripts) {
   command = OwnedCommand(to, command.db(), Args(words));
 }
 
+Reach reach_of(const CommandSpec& spec, Args args, const NodeScripts& scripts) {
+  if (!spec.name.starts_with("EVAL")) return Reach::all_threads;
+  return scripts.reach(by_sha(spec) ? to_lower(args[1]) : sha1_hex(args[1]));
+}
+
 void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Reply& reply) {
   std::shared_ptr<const Program> program;
   if (by_sha(spec)) {
@@ -58,13 +63,8 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   }
   const Slot slot = slots.empty() ? space_->first_slot() : slots[0];
   bool everywhere = !alone && slots.empty() && c.cluster_aware;
-  const auto reach_of = [&] {
-    return program                         ? server_.scripts.reach(program->sha)
-           : spec.name.starts_with("EVAL") ? server_.scripts.reach(sha1_hex(args[1]))
-                                           : Reach::all_threads;
-  };
   // One that stayed in the slot of its keys before runs where that is acted for.
-  if (!alone && !c.cluster_aware && (several || reach_of() != Reach::one_thread)) {
+  if (!alone && !c.cluster_aware && (several || reach_of(spec, args, server_.scripts) != Reach::one_thread)) {
     c.end_dropped();
     Request r;
     r.protocol = c.protocol;
@@ -75,7 +75,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   }
   if (alone && server_.shards() > 1) {
     const ShardIndex shard = server_.shard_of(slot);
-    const Reach reach = reach_of();
+    const Reach reach = reach_of(spec, args, server_.scripts);
     everywhere = reach != Reach::one_thread || std::any_of(slots.begin(), slots.end(), [&](Slot s) {
                    return server_.shard_of(s) != shard;
                  });

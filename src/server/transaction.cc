@@ -121,7 +121,13 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
         const CommandSpec& spec = command.spec();
         return spec.wanders && spec.wanders(command.args());
       });
-  const bool spans = !server_.alone() && (slots.size() > 1 || (wanders && !c.cluster_aware));
+  const bool may_leave =
+      std::any_of(t.commands.begin(), t.commands.end(), [&](const OwnedCommand& command) {
+        return (command.spec().flags & flag::script_call) &&
+               reach_of(command.spec(), command.args(), server_.scripts) != Reach::one_thread;
+      });
+  const bool spans =
+      !server_.alone() && (slots.size() > 1 || ((wanders || may_leave) && !c.cluster_aware));
   if (spans && c.cluster_aware) {
     return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
   }

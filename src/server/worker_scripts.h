@@ -35,6 +35,8 @@ class Worker;
 
 // EVALSHA becomes EVAL, for a node that may not know the script (server/script_route.cc).
 void bring_text(OwnedCommand& command, const NodeScripts& scripts);
+// How far a script has reached so far; of functions that is not known.
+Reach reach_of(const CommandSpec& spec, Args args, const NodeScripts& scripts);
 
 class WorkerScripts final : public ScriptHost {
  public:

@@ -370,6 +370,7 @@ std::string Server::waiting_for() const {
 
 void Server::tick(Worker& w) {
   snapshots_.poll();
+  sync_queue_.step(w);
   if (import_.due() && serving()) import_.step(w);
   if (alone() || loading()) return;
   membership_->tick(w);

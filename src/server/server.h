@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,6 +29,7 @@
 #include "server/pubsub.h"
 #include "server/slow_log.h"
 #include "server/snapshot.h"
+#include "server/sync_feed.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -63,6 +65,7 @@ class Server final : public StoreSink {
   const Store* store() const { return store_.get(); }
   Snapshots& snapshots() { return snapshots_; }
   const Snapshots& snapshots() const { return snapshots_; }
+  SyncQueue& sync_queue() { return sync_queue_; }
   bool persist() const { return persist_; }
   std::size_t shards() const { return workers_.size(); }
   Worker& worker(ShardIndex shard) { return *workers_[shard.value]; }
@@ -153,6 +156,7 @@ class Server final : public StoreSink {
   std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
   Snapshots snapshots_{*this};
+  SyncQueue sync_queue_{*this};
   Import import_;
   CommandOptions command_options_;  // under options_mutex_
   mutable std::mutex options_mutex_;
@@ -183,6 +187,8 @@ class Server final : public StoreSink {
   NodeScripts scripts;  // any thread
   // The libraries of functions as they are now go to the disk; and come from there.
   Result<void> save_functions();
+  // Makes a change of the libraries and keeps it.
+  Result<void> change_functions(const std::function<Result<void>(Libraries&)>& change);
   Result<void> load_functions();
 };
 

@@ -50,7 +50,8 @@ Worker::Worker(Server& server, ShardIndex shard)
       arena_(std::make_unique<char[]>(arena_bytes)),
       ticks_per_ms_(us_to_ticks(1000)),
       ticker_(loop_),
-      blocking_(*this) {
+      blocking_(*this),
+      sync_feeds_(*this) {
   scripts_ = std::make_unique<WorkerScripts>(*this);
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {
@@ -221,6 +222,7 @@ void Worker::closed(Connection& c) {
   if (c.waits != 0) blocking_.closed(c);
   if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
   stop_tracking(c);
+  sync_feeds_.end(c);
   monitor(c, false);
   server_.clients.fetch_sub(1);
   graveyard_.push_back(std::move(at->second));
@@ -549,7 +551,7 @@ void Worker::check_clients() {
   for (auto& [id, c] : connections_) {
     // Who listens may have nothing to say.
     if (timeout > 0 && now - c->active_ms > timeout && c->line_empty() && !c->subscribed() &&
-        !c->monitoring && c->waits == 0) {
+        !c->monitoring && !c->syncing() && c->waits == 0) {
       out.push_back(c.get());
       continue;
     }

@@ -37,6 +37,7 @@
 #include "server/inside.h"
 #include "server/mailbox.h"
 #include "server/pubsub.h"
+#include "server/sync_feed.h"
 
 namespace gyre {
 
@@ -194,6 +195,7 @@ class Worker final : public EngineHost {
   void run_one_under_barrier(Connection& c, Transaction&& one);
   KeySpaces& spaces() { return spaces_; }
   WorkerScripts& scripts() { return *scripts_; }
+  SyncFeeds& sync_feeds() { return sync_feeds_; }
   const CommandOptions& command_options() const { return command_options_; }
 
   // ---- EngineHost
@@ -383,6 +385,7 @@ class Worker final : public EngineHost {
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
   Blocking blocking_;
+  SyncFeeds sync_feeds_;
   std::uint64_t ticks_ = 0;
   bool timer_ran_ = false;
   bool loaded_ =

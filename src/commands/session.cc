@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "base/numbers.h"
 #include "commands/table.h"
 
 namespace gyre {
@@ -25,6 +26,23 @@ void time_now(CommandContext& ctx) {
   ctx.reply.array(2);
   ctx.reply.bulk_int(ctx.now / 1000);
   ctx.reply.bulk_int(ctx.now % 1000 * 1000);
+}
+
+// The key, or with "" in its place those behind KEYS.
+void migrate_keys(Args args, std::vector<std::size_t>& positions) {
+  std::size_t first = 3, end = 4;
+  for (std::size_t i = 6; args[3].empty() && i < args.size(); ++i) {
+    if (equals_ignore_case(args[i], "auth")) {
+      ++i;
+    } else if (equals_ignore_case(args[i], "auth2")) {
+      i += 2;
+    } else if (equals_ignore_case(args[i], "keys")) {
+      first = i + 1;
+      end = args.size();
+      break;
+    }
+  }
+  for (; first < end; ++first) positions.push_back(first);
 }
 
 using namespace flag;
@@ -67,6 +85,12 @@ constexpr CommandSpec with_run(CommandSpec spec, CommandFunction run) {
 }
 constexpr CommandSpec with_keys(CommandSpec spec, KeyRange keys_range) {
   spec.keys = keys_range;
+  return spec;
+}
+
+constexpr CommandSpec with_finder(CommandSpec spec, KeyRange keys_range, KeyFinder finder) {
+  spec.keys = keys_range;
+  spec.find_keys = finder;
   return spec;
 }
 
@@ -179,6 +203,9 @@ constexpr auto rows = std::to_array<CommandSpec>({
         "Refused: the nodes of a ring are equals"),
     row("FAILOVER", -1, admin | noscript | stale, administration, "6.2.0",
         "Refused: nodes take over by themselves"),
+    with_finder(row("MIGRATE", -6, write, all_keys_at_once, "2.6.0",
+                    "Sends keys to another server and removes them here"),
+                {3, 3, 1}, migrate_keys),
     row("MODULE", -2, 0, server, "4.0.0", "Commands about modules"),
     row("MODULE|LIST", 2, admin | noscript, server, "4.0.0", "Lists the loaded modules"),
     row("MODULE|LOAD", -3, admin | noscript, server, "4.0.0", "Refused: there are no modules"),

@@ -27,6 +27,7 @@ std::span<const SessionRow> pubsub_handlers();       // session_pubsub.cc
 std::span<const SessionRow> server_handlers();       // session_server.cc
 std::span<const SessionRow> snapshot_handlers();     // session_snapshot.cc
 std::span<const SessionRow> replication_handlers();  // session_replication.cc
+std::span<const SessionRow> migrate_handlers();      // session_migrate.cc
 std::span<const SessionRow> debug_handlers();        // session_debug.cc
 std::span<const SessionRow> walk_handlers();         // session_walk.cc
 std::span<const SessionRow> cluster_handlers();      // session_cluster.cc

@@ -51,7 +51,8 @@ Worker::Worker(Server& server, ShardIndex shard)
       ticks_per_ms_(us_to_ticks(1000)),
       ticker_(loop_),
       blocking_(*this),
-      sync_feeds_(*this) {
+      sync_feeds_(*this),
+      migrations_(*this) {
   scripts_ = std::make_unique<WorkerScripts>(*this);
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {

@@ -36,6 +36,7 @@
 #include "server/info.h"
 #include "server/inside.h"
 #include "server/mailbox.h"
+#include "server/migrate.h"
 #include "server/pubsub.h"
 #include "server/sync_feed.h"
 
@@ -196,6 +197,7 @@ class Worker final : public EngineHost {
   KeySpaces& spaces() { return spaces_; }
   WorkerScripts& scripts() { return *scripts_; }
   SyncFeeds& sync_feeds() { return sync_feeds_; }
+  Migrations& migrations() { return migrations_; }
   const CommandOptions& command_options() const { return command_options_; }
 
   // ---- EngineHost
@@ -386,6 +388,7 @@ class Worker final : public EngineHost {
   Timer ticker_;
   Blocking blocking_;
   SyncFeeds sync_feeds_;
+  Migrations migrations_;
   std::uint64_t ticks_ = 0;
   bool timer_ran_ = false;
   bool loaded_ =

@@ -105,6 +105,8 @@ class Server final : public StoreSink {
   std::atomic<std::int64_t> pause_clients_until{0};  // wall ms
   std::atomic<bool> pause_writes_only{false};        // CLIENT PAUSE .. WRITE
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE
+  std::atomic<bool> cron_paused{false};              // DEBUG PAUSE-CRON
+  std::atomic<bool> all_in_scripts{false};           // DEBUG SET-DISABLE-DENY-SCRIPTS
   SlowLog slow_log;
   ChannelDirectory channels;                         // who listens; any thread
   std::atomic<std::uint64_t> monitoring_threads{0};  // a bit for each that has a MONITOR client
@@ -127,6 +129,8 @@ class Server final : public StoreSink {
   void barrier_leave();
   // Until all shards' submitted rows are durable, or the store fails.
   void wait_all_persisted();
+  // Under the barrier of a node that is alone: its keys leave memory and come back from the store.
+  Result<void> reload();
   // What a node that does not serve yet waits for, for its clients and its log.
   std::string waiting_for() const;
 
@@ -139,6 +143,7 @@ class Server final : public StoreSink {
   Result<void> open_ring();
   Result<void> open_store();
   Result<void> load();
+  Result<void> load_rows(Worker& w, const std::function<void(std::uint64_t rows)>& progress);
   Result<void> open_listeners();
   Result<void> open_bus();
   void apply_options();

@@ -504,7 +504,7 @@ void Worker::tick() {
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
   }
   if (loaded_) {
-    engine_->set_active_expire(server_.active_expire);
+    engine_->set_active_expire(server_.active_expire && !server_.cron_paused);
     look_at_memory();
     engine_->tick(0);
     published_.memory_full.store(engine_->memory_full(), std::memory_order_relaxed);
@@ -522,7 +522,7 @@ void Worker::tick() {
   if (now - last_client_check_ > 1000) {
     last_client_check_ = now;
     log_held_lines();
-    check_clients();
+    if (!server_.cron_paused) check_clients();
   }
   if (!paused_.empty() && !congested()) {
     std::vector<std::uint64_t> ids;

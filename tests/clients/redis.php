@@ -1,8 +1,6 @@
 <?php
 // phpredis against one port: PROGRAM HOST PORT PREFIX.
 [, $host, $port, $name] = $argv;
-ini_set('assert.exception', '1');
-ini_set('zend.assertions', '1');
 $key = fn($part) => '{' . $name . '}:' . $part;
 function check($ok, $what) { if (!$ok) { fwrite(STDERR, "failed: $what\n"); exit(1); } }
 $open = function () use ($host, $port) {

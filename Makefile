@@ -160,6 +160,9 @@ soak: release shim ## mixed faults for SOAK_SECONDS (600), and the long system t
 .PHONY: compat
 compat: release ## Redis' own test suite and client libraries against a node
 	$(call run_script,redis-compat/run,$(ARGS))
+.PHONY: clients
+clients: release ## client libraries, redis-cli and job queues against a node and a ring; ARGS='redis-py'
+	$(call run_script,tests/clients/run,$(ARGS))
 .PHONY: bench bench-bars bench-instructions
 bench: release ## figures, interleaved with redis-server; SUITE=commands, ARGS='--rounds 5'; --help lists the suites
 	$(call run_script,tests/bench/run,$(ARGS))
@@ -208,8 +211,9 @@ format-check: ## fail when a source is not laid out so
 .PHONY: deps deps-dev
 deps: ## install what builds and runs Gyre (deps/packages, group run)
 	@deps/install run
-deps-dev: ## install what checks it: clang, linters, redis-server (group dev)
+deps-dev: ## install what checks it: clang, linters, redis-server, client libraries (groups dev, clients)
 	@deps/install dev
+	@deps/install clients
 
 .PHONY: install
 install: release ## install programs and gyre.conf; PREFIX, DESTDIR

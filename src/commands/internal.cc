@@ -34,7 +34,7 @@ void digest(CommandContext& ctx) {
   const TypeId type = key.type();
   if (type == TypeId::string) part(cell_text(key.cell())), mix(1);
   std::uint64_t place = 1;
-  if (const Collection* c = key.collection(); c && type != TypeId::string) {
+  if (const Collection* c = type == TypeId::string ? nullptr : key.collection()) {
     c->for_each([&](const ElementView& e) {
       if (!e.cell.live()) return true;
       // As Redis, what a stream holds and not who has read it.

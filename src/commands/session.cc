@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "base/numbers.h"
 #include "commands/table.h"
 
 namespace gyre {
@@ -25,6 +26,23 @@ void time_now(CommandContext& ctx) {
   ctx.reply.array(2);
   ctx.reply.bulk_int(ctx.now / 1000);
   ctx.reply.bulk_int(ctx.now % 1000 * 1000);
+}
+
+// The key, or with "" in its place those behind KEYS.
+void migrate_keys(Args args, std::vector<std::size_t>& positions) {
+  std::size_t first = 3, end = 4;
+  for (std::size_t i = 6; args[3].empty() && i < args.size(); ++i) {
+    if (equals_ignore_case(args[i], "auth")) {
+      ++i;
+    } else if (equals_ignore_case(args[i], "auth2")) {
+      i += 2;
+    } else if (equals_ignore_case(args[i], "keys")) {
+      first = i + 1;
+      end = args.size();
+      break;
+    }
+  }
+  for (; first < end; ++first) positions.push_back(first);
 }
 
 using namespace flag;
@@ -67,6 +85,12 @@ constexpr CommandSpec with_run(CommandSpec spec, CommandFunction run) {
 }
 constexpr CommandSpec with_keys(CommandSpec spec, KeyRange keys_range) {
   spec.keys = keys_range;
+  return spec;
+}
+
+constexpr CommandSpec with_finder(CommandSpec spec, KeyRange keys_range, KeyFinder finder) {
+  spec.keys = keys_range;
+  spec.find_keys = finder;
   return spec;
 }
 
@@ -167,8 +191,26 @@ constexpr auto rows = std::to_array<CommandSpec>({
     row("LASTSAVE", 1, up | fast, administration, "1.0.0",
         "Returns when the data last reached the disk"),
     row("ROLE", 1, noscript | up | fast, administration, "2.8.12", "Returns the node's role"),
+    // Redis' replication: one snapshot is all there is of it
+    row("SYNC", 1, admin | noscript | no_multi, administration, "1.0.0",
+        "Sends this node's keys and functions as an RDB file"),
+    row("PSYNC", -3, admin | noscript | no_multi, administration, "2.8.0", "Refused: see SYNC"),
+    row("REPLCONF", -1, admin | noscript | up | allow_busy, administration, "3.0.0",
+        "Tells what a client of SYNC understands and wants"),
+    row("REPLICAOF", 3, admin | noscript | stale, administration, "5.0.0",
+        "Refused: the nodes of a ring are equals"),
+    row("SLAVEOF", 3, admin | noscript | stale, administration, "1.0.0",
+        "Refused: the nodes of a ring are equals"),
+    row("FAILOVER", -1, admin | noscript | stale, administration, "6.2.0",
+        "Refused: nodes take over by themselves"),
+    with_finder(row("MIGRATE", -6, write, all_keys_at_once, "2.6.0",
+                    "Sends keys to another server and removes them here"),
+                {3, 3, 1}, migrate_keys),
     row("MODULE", -2, 0, server, "4.0.0", "Commands about modules"),
     row("MODULE|LIST", 2, admin | noscript, server, "4.0.0", "Lists the loaded modules"),
+    row("MODULE|LOAD", -3, admin | noscript, server, "4.0.0", "Refused: there are no modules"),
+    row("MODULE|LOADEX", -3, admin | noscript, server, "7.0.0", "Refused: there are no modules"),
+    row("MODULE|UNLOAD", 3, admin | noscript, server, "4.0.0", "Refused: there are no modules"),
     row("MODULE|HELP", 2, up, server, "5.0.0", "Lists the subcommands"),
     row("MEMORY", -2, 0, server, "4.0.0", "Commands about memory"),
     row("MEMORY|HELP", 2, up, server, "4.0.0", "Lists the subcommands"),

@@ -33,6 +33,15 @@ uv_stream_t* uv_stream(uv_tcp_t* tcp) {
 }  // namespace
 
 struct Stream::Callbacks {
+  static void connected(uv_connect_t* request, int status) noexcept {
+    Stream* const stream = owner(request->handle);
+    delete request;
+    if (!stream || status == UV_ECANCELED) return;
+    if (status < 0) return stream->on_error(uv_strerror(status));
+    uv_tcp_nodelay(&stream->block_->tcp, 1);
+    stream->on_connected();
+  }
+
   static Stream* owner(void* handle) { return static_cast<Block*>(handle)->stream; }
 
   static void alloc(uv_handle_t* h, std::size_t, uv_buf_t* buf) noexcept {
@@ -56,7 +65,9 @@ struct Stream::Callbacks {
   static void written(uv_write_t* request, int status) noexcept {
     Stream* const stream = owner(request->handle);
     delete reinterpret_cast<WriteRequest*>(request);
-    if (stream && status < 0 && status != UV_ECANCELED) stream->on_error(uv_strerror(status));
+    if (stream && status < 0 && status != UV_ECANCELED)
+      return stream->on_error(uv_strerror(status));
+    if (stream && status == 0 && stream->pending_write_bytes() == 0) stream->on_drained();
   }
 };
 
@@ -79,6 +90,25 @@ Result<void> Stream::adopt(Loop& loop, int fd) {
   uv_tcp_nodelay(&block->tcp, 1);
   peer_address_ = peer_address_of(fd);
   local_address_ = local_address_of(fd);
+  block_ = std::move(block);
+  return {};
+}
+
+Result<void> Stream::connect(Loop& loop, const std::string& address, std::uint16_t port) {
+  GYRE_ASSERT(!block_);
+  sockaddr_storage to{};
+  auto* const any = reinterpret_cast<sockaddr*>(&to);
+  if (uv_ip4_addr(address.c_str(), port, reinterpret_cast<sockaddr_in*>(any)) != 0 &&
+      uv_ip6_addr(address.c_str(), port, reinterpret_cast<sockaddr_in6*>(any)) != 0)
+    return Error(Errc::io, "'" + address + "' is no address");
+  std::unique_ptr<Block, Closer> block(new Block{{}, this});
+  must(uv_tcp_init(loop.uv(), &block->tcp));
+  auto* const request = new uv_connect_t;
+  if (const int status = uv_tcp_connect(request, &block->tcp, any, Callbacks::connected);
+      status != 0) {
+    delete request;
+    return Error(Errc::io, std::string("cannot connect: ") + uv_strerror(status));
+  }
   block_ = std::move(block);
   return {};
 }

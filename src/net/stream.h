@@ -1,4 +1,4 @@
-// Stream: one TCP connection that was accepted, on the loop of its owner.
+// Stream: one TCP connection, accepted or made, on the loop of its owner.
 //
 // Reading: libuv asks read_buffer() where to put bytes, then on_read(n) says how many came; one
 // call each per read, never per byte. Writing: write() tries the socket at once and gives libuv the
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,10 @@ class Stream {
 
   // Takes the descriptor over, sets TCP_NODELAY, and does not read yet. Closes it on an error.
   Result<void> adopt(Loop& loop, int fd);
+
+  // Makes a connection to "127.0.0.1" or "::1": on_connected or on_error follows, and only then it
+  // may be read and written. An error: no address, or nothing left to connect with.
+  Result<void> connect(Loop& loop, const std::string& address, std::uint16_t port);
 
   void read_start();
   void read_stop();
@@ -62,6 +67,9 @@ class Stream {
   virtual void on_read(std::size_t n) = 0;
   // A buffer was asked for, and nothing came into it.
   virtual void on_nothing_read() {}
+  // What write() could not send at once has been sent.
+  virtual void on_drained() {}
+  virtual void on_connected() {}
   virtual void on_eof() = 0;
   virtual void on_error(const std::string& why) = 0;
 

@@ -12,7 +12,7 @@ constexpr std::string_view magic = "REDIS";
 constexpr std::size_t header_bytes = 9, checksum_bytes = 8;
 
 enum Mark : std::uint8_t {
-  function = 0xf5,
+  function_mark = 0xf5,
   old_function = 0xf6,
   module_data = 0xf7,
   idle = 0xf8,
@@ -38,6 +38,11 @@ void FileWriter::note(std::string_view name, std::string_view value) {
   put_u8(bytes_, note_mark);
   write_string(bytes_, name);
   write_string(bytes_, value);
+}
+
+void FileWriter::function(std::string_view library_code) {
+  put_u8(bytes_, function_mark);
+  write_string(bytes_, library_code);
 }
 
 void FileWriter::database(std::size_t db, std::uint64_t keys, std::uint64_t expiring) {
@@ -142,10 +147,12 @@ std::optional<FileReader::Key> FileReader::next() {
       case frequency:
         in_.u8();
         break;
-      case function:
-        if (!string()) return wrong("a function that cannot be read");
-        ++functions_;
+      case function_mark: {
+        const auto code = string();
+        if (!code) return wrong("a function that cannot be read");
+        functions_.emplace_back(code->parts.front());
         break;
+      }
       case old_function:
         return wrong("a function of a version before 7.0");
       case module_data:

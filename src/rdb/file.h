@@ -1,11 +1,12 @@
 // RDB files: what Redis' SAVE writes and loads at its start, and so do SAVE and --import here.
 //
-//   | REDIS0010 | (0xfa name value)* | (0xfe database 0xfb keys expiring key*)* | 0xff | crc64 le64
+//   | REDIS0010 | (0xfa name value)* | (0xf5 code of a library)* |
+//   |             (0xfe database 0xfb keys expiring key*)* | 0xff | crc64 le64
 //   | key: | [0xfc expiry ms le64] | type u8 | key | value |        numbers and strings as in
 //   rdb/value.h
 //
 // Written is version 10, of Redis 7.0. Read is every version up to it: also expiries in seconds,
-// idle times and frequencies (passed over), functions (told apart); data of modules is refused.
+// idle times and frequencies (passed over); data of modules is refused.
 // Pure: bytes go and come through the caller. Threading: the caller's.
 #pragma once
 
@@ -26,7 +27,9 @@ class FileWriter {
  public:
   // `write` is given the file in order, in pieces; false: no more can be written.
   explicit FileWriter(std::function<bool(std::string_view)> write);
-  void note(std::string_view name, std::string_view value);  // before the first database
+  // Both before the first database.
+  void note(std::string_view name, std::string_view value);
+  void function(std::string_view library_code);
   void database(std::size_t db, std::uint64_t keys, std::uint64_t expiring);
   void key(std::string_view key, UnixMs expires_at, const Value& value);  // expires_at 0: never
   // False: something could not be written.
@@ -60,7 +63,8 @@ class FileReader {
   std::optional<Key> next();
   const std::string& error() const { return error_; }
   std::size_t offset() const { return end_ - in_.left(); }
-  std::size_t functions() const { return functions_; }  // libraries that were passed over
+  // The codes of the libraries of functions met so far.
+  const std::vector<std::string>& functions() const { return functions_; }
   unsigned version() const { return version_; }
 
  private:
@@ -74,7 +78,8 @@ class FileReader {
   std::string error_;
   Value name_;        // of the key that was given out
   std::string body_;  // its type and value
-  std::size_t db_ = 0, functions_ = 0;
+  std::vector<std::string> functions_;
+  std::size_t db_ = 0;
   unsigned version_ = 0;
 };
 

@@ -189,7 +189,8 @@ std::optional<Error> Interpreter::refuses(const CommandSpec* spec, Args args) {
   }
   if (command_is_container(*spec)) return no("Unknown Redis command called from script");
   const auto refuse = [&](const Error& error) { return host_.refused(*spec), error; };
-  if (spec->flags & (flag::noscript | flag::script_call))
+  const bool never = (spec->flags & flag::script_call) != 0;
+  if (never || ((spec->flags & flag::noscript) && !host_.allows_all()))
     return refuse(no("This Redis command is not allowed from script"));
   if (spec->name.starts_with("XREAD") && asks_to_wait(*spec, args))
     return refuse(Error(Errc::err, to_lower(spec->name) +

@@ -235,6 +235,10 @@ void Connection::on_nothing_read() {
   if (reading_own_) buffer_.resize(reading_at_);
 }
 
+void Connection::on_drained() {
+  if (feed) worker_.sync_feeds().pump(*this);
+}
+
 void Connection::turn_over() {
   parser_.reset_scratch();
   if (buffer_used_ == 0) return;

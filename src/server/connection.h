@@ -22,6 +22,7 @@
 #include "net/stream.h"
 #include "resp/request.h"
 #include "server/pubsub.h"
+#include "server/sync_feed.h"
 #include "server/tracking.h"
 
 namespace gyre {
@@ -61,6 +62,8 @@ class Connection final : public Stream {
   std::unique_ptr<Subscriptions> subscriptions;  // once it has subscribed
   bool subscribed() const { return subscriptions && subscriptions->total() > 0; }
   std::unique_ptr<ClientTracking> tracking;  // while it tracks
+  std::unique_ptr<SyncFeed> feed;            // once it has spoken as a replica
+  bool syncing() const { return feed && feed->stage != SyncFeed::Stage::none; }
   std::string name, lib_name, lib_version;
   Transaction transaction;
   // A key of its last write on a ring, for WAIT; none: it has written nothing.
@@ -123,7 +126,9 @@ class Connection final : public Stream {
   bool line_empty() const { return line_.empty(); }
   // What it is to client-output-buffer-limit.
   ClientClass output_class() const {
-    return subscribed() ? ClientClass::pubsub : ClientClass::normal;
+    return syncing()      ? ClientClass::replica
+           : subscribed() ? ClientClass::pubsub
+                          : ClientClass::normal;
   }
   std::size_t output_bytes() const { return out_.size() + line_bytes_ + pending_write_bytes(); }
 
@@ -151,6 +156,7 @@ class Connection final : public Stream {
   std::span<char> read_buffer() override;
   void on_read(std::size_t n) override;
   void on_nothing_read() override;
+  void on_drained() override;
   void on_eof() override;
   void on_error(const std::string& why) override;
 

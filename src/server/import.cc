@@ -10,6 +10,7 @@
 #include "ring/slot.h"
 #include "server/server.h"
 #include "server/worker.h"
+#include "server/worker_scripts.h"
 
 namespace gyre {
 
@@ -46,6 +47,7 @@ void Import::step(Worker& worker) {
   const std::size_t databases = worker.space().databases();
   for (std::size_t i = 0; i < keys_a_step && !file_->ended && out_ < out_most; ++i) {
     const auto key = reader.next();
+    take_functions(worker);
     if (!key) {
       file_->ended = true;
       break;
@@ -84,6 +86,29 @@ void Import::step(Worker& worker) {
   go_on(worker);
 }
 
+// Those of the file met since the last time replace this node's of the same name. As FUNCTION LOAD,
+// for this node alone.
+void Import::take_functions(Worker& worker) {
+  const auto& codes = file_->reader.functions();
+  for (; functions_seen_ < codes.size(); ++functions_seen_) {
+    auto library = worker.scripts().interpreter().load_library(codes[functions_seen_]);
+    Result<void> added;
+    if (library) {
+      const auto shared = std::make_shared<const Library>(std::move(*library));
+      added =
+          worker.server().change_functions([&](Libraries& all) { return all.add(shared, true); });
+    } else {
+      added = library.error();
+    }
+    if (added) {
+      ++functions_;
+    } else {
+      LOG_WARNING("import: a library of functions was refused: %s",
+                  std::string(added.error().text()).c_str());
+    }
+  }
+}
+
 // The next ones when half of those that are out are through, not at the next tick.
 void Import::go_on(Worker& worker) {
   if (posted_ || !file_ || file_->ended || out_ > out_most / 2) return;
@@ -106,8 +131,7 @@ void Import::end() {
   const rdb::FileReader& reader = file_->reader;
   if (!reader.error().empty())
     LOG_WARNING("import: the file cannot be read on: %s", reader.error().c_str());
-  if (reader.functions() > 0)
-    LOG_WARNING("import: %zu libraries of functions were passed over", reader.functions());
+  if (functions_ > 0) LOG_NOTICE("import: %zu libraries of functions were loaded", functions_);
   LOG_NOTICE("the import of %s has ended: %llu keys stored, %llu had expired, %llu failed",
              path_.c_str(), static_cast<unsigned long long>(keys_),
              static_cast<unsigned long long>(expired_), static_cast<unsigned long long>(failed_));

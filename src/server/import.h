@@ -1,5 +1,6 @@
 // Import: the keys of an RDB file go through thread 0 as RESTORE commands, as a client would send
-// them: to whoever acts for each slot, at the node's own levels. (--import)
+// them: to whoever acts for each slot, at the node's own levels; its functions are loaded into this
+// node. (--import)
 //
 // Happy path: open() checks the whole file before the node serves -> step() once it does, at every
 // tick: so many keys are out at a time -> the log tells how far it is and how it ended. Failures: a
@@ -38,12 +39,14 @@ class Import {
 
   void go_on(Worker& worker);
   void sent(std::string_view reply);
+  void take_functions(Worker& worker);
   void end();
 
   std::unique_ptr<File> file_;
   std::string path_;
   SteadyMs began_ = 0, told_ = 0;
   std::size_t out_ = 0;
+  std::size_t functions_seen_ = 0, functions_ = 0;  // of the file; of these, loaded
   bool posted_ = false;
   std::uint64_t keys_ = 0, expired_ = 0, failed_ = 0;
 };

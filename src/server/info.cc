@@ -232,12 +232,13 @@ void stats_section(InfoLines& out) {
   out.put("pubsub_channels", channels.count(Listening::channel));
   out.put("pubsub_patterns", channels.count(Listening::pattern));
   out.put("pubsubshard_channels", channels.count(Listening::shard));
-  out.zeros({"total_net_repl_input_bytes", "total_net_repl_output_bytes", "sync_full",
-             "sync_partial_ok", "sync_partial_err", "evicted_clients", "latest_fork_usec",
-             "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
-             "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
-             "active_defrag_key_misses", "io_threaded_reads_processed",
-             "io_threaded_writes_processed"});
+  const Snapshots::State snapshot = out.server().snapshots().state();
+  out.put_signed("latest_fork_usec", snapshot.fork_us);
+  out.put("total_forks", snapshot.forks);
+  out.zeros({"total_net_repl_input_bytes", "sync_partial_ok", "sync_partial_err", "evicted_clients",
+             "migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits",
+             "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses",
+             "io_threaded_reads_processed", "io_threaded_writes_processed"});
   std::uint64_t keys = 0, items = 0;
   for (std::size_t i = 0; i < out.server().shards(); ++i) {
     const Published& p = out.server().worker({static_cast<std::uint16_t>(i)}).published();
@@ -250,10 +251,19 @@ void stats_section(InfoLines& out) {
           out.server().worker({0}).published().tracked_prefixes.load(std::memory_order_relaxed));
 }
 
-// Nodes of a ring are equals, so to Redis' eyes each is a master without replicas.
+// Nodes of a ring are equals, so to Redis' eyes each is a master without replicas, but for clients
+// that SYNC sends a snapshot to.
 void replication_section(InfoLines& out) {
   out.put("role", "master");
-  out.put("connected_slaves", 0);
+  const auto clients = out.server().sync_queue().clients();
+  out.put("connected_slaves", clients.size());
+  std::size_t number = 0;
+  for (const auto& [id, c] : clients) {
+    const std::string host = c.address.substr(0, c.address.rfind(':'));
+    out.put("slave" + std::to_string(number++), "ip=" + host + ",port=" + std::to_string(c.port) +
+                                                    ",state=" + std::string(c.state) +
+                                                    ",offset=0,lag=0");
+  }
   out.put("master_failover_state", "no-failover");
   out.put("master_replid", std::string(40, '0'));
   out.put("master_replid2", std::string(40, '0'));

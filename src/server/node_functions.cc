@@ -35,6 +35,16 @@ Result<void> Server::save_functions() {
   return identity_files_->write("functions", "library", functions_format, content);
 }
 
+Result<void> Server::change_functions(const std::function<Result<void>(Libraries&)>& change) {
+  for (;;) {
+    const auto before = scripts.libraries();
+    Libraries now = *before;
+    if (Result<void> done = change(now); !done) return done;
+    if (scripts.replace(before, std::move(now))) return save_functions();
+    // Another thread was faster.
+  }
+}
+
 Result<void> Server::load_functions() {
   if (!identity_files_) return {};
   auto file = identity_files_->read("functions", "library", functions_format);

@@ -87,6 +87,10 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
     one.tracking = tracking_of(c);
     return run_script_everywhere(c, std::move(one), false);
   }
+  // Whoever acts runs it and knows it then; its client expects EVALSHA to do here as well.
+  if (!alone && !program && spec.name.starts_with("EVAL") &&
+      !server_.scripts.find(sha1_hex(args[1])))
+    (void)scripts_->interpreter().load(args[1]);
   Request r = request_of(c, spec, args, slot);
   if (!alone) bring_text(r.commands.back(), server_.scripts);
   submit(std::move(r));

@@ -83,31 +83,68 @@ Result<void> Server::open_store() {
   return {};
 }
 
+// What the store holds of a thread's slots. progress: told now and then of the rows read so far.
+Result<void> Server::load_rows(Worker& w, const std::function<void(std::uint64_t rows)>& progress) {
+  Loader loader(*w.space_);
+  RowReader reader(loader);
+  Result<void> bad;
+  const std::string first = slot_row_prefix(w.space_->first_slot());
+  const std::string last = slot_row_prefix(
+      {static_cast<std::uint16_t>(w.space_->first_slot().value + w.space_->slot_count())});
+  auto scanned = store_->scan(first, last, [&](std::string_view key, std::string_view value) {
+    bad = reader.row(key, value);
+    const std::uint64_t rows = loaded_rows.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (rows % 65536 == 0) progress(rows);
+    return static_cast<bool>(bad) && stop_requests_.load() == 0;
+  });
+  if (!scanned) return scanned;
+  if (!bad) return bad;
+  reader.finish();
+  return {};
+}
+
+Result<void> Server::reload() {
+  GYRE_ASSERT(alone());
+  if (!store_ || !persist_)
+    return Error(Errc::err, "nothing to load from: this node runs with persistence no");
+  for (auto& w : workers_) w->engine_->end_turn();
+  wait_all_persisted();
+  for (auto& w : workers_) {
+    if (w->store_persisted_.load(std::memory_order_acquire) + 1 < w->engine_->current_turn())
+      return Error(Errc::err, "the store does not have all writes yet: try again");
+  }
+  Result<void> done;
+  for (auto& w : workers_) {
+    // Without replicas a floor is not kept: it only drops what is there.
+    for (std::size_t i = 0; i < w->space_->slot_count(); ++i) {
+      const Slot slot{static_cast<std::uint16_t>(w->space_->first_slot().value + i)};
+      for (std::size_t db = 0; db < w->space_->databases(); ++db) {
+        const DbIndex index{static_cast<std::uint8_t>(db)};
+        if (w->space_->table_of(slot, index))
+          w->space_->raise_floor(slot, index, Version{~std::uint64_t{0}}, false);
+      }
+    }
+    if (auto loaded = load_rows(*w, [](std::uint64_t) {}); !loaded && done) done = loaded;
+  }
+  // What is not in memory now is still in the store, and comes with the next start.
+  if (!done) request_stop();
+  return done;
+}
+
 Result<void> Server::load() {
   if (!store_) return {};
   const std::uint64_t total = store_->stats().estimated_rows;
   const SteadyMs from = clock_.steady_ms();
   SteadyMs said = from;
   for (auto& w : workers_) {
-    Loader loader(*w->space_);
-    RowReader reader(loader);
-    Result<void> bad;
-    const std::string first = slot_row_prefix(w->space_->first_slot());
-    const std::string last = slot_row_prefix(
-        {static_cast<std::uint16_t>(w->space_->first_slot().value + w->space_->slot_count())});
-    auto scanned = store_->scan(first, last, [&](std::string_view key, std::string_view value) {
-      bad = reader.row(key, value);
-      const std::uint64_t rows = loaded_rows.fetch_add(1, std::memory_order_relaxed) + 1;
-      if (rows % 65536 == 0 && clock_.steady_ms() - said > 1000) {
-        said = clock_.steady_ms();
-        LOG_NOTICE("loading: %llu rows of about %llu", static_cast<unsigned long long>(rows),
-                   static_cast<unsigned long long>(total));
-      }
-      return static_cast<bool>(bad) && stop_requests_.load() == 0;
+    auto loaded = load_rows(*w, [&](std::uint64_t rows) {
+      if (clock_.steady_ms() - said <= 1000) return;
+      said = clock_.steady_ms();
+      LOG_NOTICE("loading: %llu rows of about %llu", static_cast<unsigned long long>(rows),
+                 static_cast<unsigned long long>(total));
     });
-    if (!scanned) return scanned;
-    if (!bad) return bad;
-    reader.finish();
+    if (!loaded) return loaded;
+    Result<void> bad, scanned;
     const std::string hints_first(1, Hints::row_prefix);
     const std::string hints_last(1, '\xff');
     scanned =
@@ -370,6 +407,7 @@ std::string Server::waiting_for() const {
 
 void Server::tick(Worker& w) {
   snapshots_.poll();
+  sync_queue_.step(w);
   if (import_.due() && serving()) import_.step(w);
   if (alone() || loading()) return;
   membership_->tick(w);

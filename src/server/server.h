@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,6 +29,7 @@
 #include "server/pubsub.h"
 #include "server/slow_log.h"
 #include "server/snapshot.h"
+#include "server/sync_feed.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -63,6 +65,7 @@ class Server final : public StoreSink {
   const Store* store() const { return store_.get(); }
   Snapshots& snapshots() { return snapshots_; }
   const Snapshots& snapshots() const { return snapshots_; }
+  SyncQueue& sync_queue() { return sync_queue_; }
   bool persist() const { return persist_; }
   std::size_t shards() const { return workers_.size(); }
   Worker& worker(ShardIndex shard) { return *workers_[shard.value]; }
@@ -102,6 +105,8 @@ class Server final : public StoreSink {
   std::atomic<std::int64_t> pause_clients_until{0};  // wall ms
   std::atomic<bool> pause_writes_only{false};        // CLIENT PAUSE .. WRITE
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE
+  std::atomic<bool> cron_paused{false};              // DEBUG PAUSE-CRON
+  std::atomic<bool> all_in_scripts{false};           // DEBUG SET-DISABLE-DENY-SCRIPTS
   SlowLog slow_log;
   ChannelDirectory channels;                         // who listens; any thread
   std::atomic<std::uint64_t> monitoring_threads{0};  // a bit for each that has a MONITOR client
@@ -124,6 +129,8 @@ class Server final : public StoreSink {
   void barrier_leave();
   // Until all shards' submitted rows are durable, or the store fails.
   void wait_all_persisted();
+  // Under the barrier of a node that is alone: its keys leave memory and come back from the store.
+  Result<void> reload();
   // What a node that does not serve yet waits for, for its clients and its log.
   std::string waiting_for() const;
 
@@ -136,6 +143,7 @@ class Server final : public StoreSink {
   Result<void> open_ring();
   Result<void> open_store();
   Result<void> load();
+  Result<void> load_rows(Worker& w, const std::function<void(std::uint64_t rows)>& progress);
   Result<void> open_listeners();
   Result<void> open_bus();
   void apply_options();
@@ -153,6 +161,7 @@ class Server final : public StoreSink {
   std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
   Snapshots snapshots_{*this};
+  SyncQueue sync_queue_{*this};
   Import import_;
   CommandOptions command_options_;  // under options_mutex_
   mutable std::mutex options_mutex_;
@@ -183,6 +192,8 @@ class Server final : public StoreSink {
   NodeScripts scripts;  // any thread
   // The libraries of functions as they are now go to the disk; and come from there.
   Result<void> save_functions();
+  // Makes a change of the libraries and keeps it.
+  Result<void> change_functions(const std::function<Result<void>(Libraries&)>& change);
   Result<void> load_functions();
 };
 

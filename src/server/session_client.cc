@@ -26,6 +26,7 @@ std::size_t arg_bytes(Args args) {
 std::string flags_of(const Connection& c) {
   std::string flags;
   if (c.monitoring) flags += 'O';
+  if (c.syncing()) flags += 'S';
   if (c.subscribed()) flags += 'P';
   if (c.waits != 0) flags += 'b';
   if (c.transaction.open) flags += 'x';
@@ -40,15 +41,13 @@ std::string flags_of(const Connection& c) {
   return flags.empty() ? "N" : flags;
 }
 
-// A client is a normal one or a subscriber: there are no masters and replicas.
-enum class Type : std::uint8_t { any, normal, pubsub, nobody, unknown };
+// A client is a normal one, a subscriber, or one that is sent a snapshot: there are no masters.
+enum class Type : std::uint8_t { any, normal, pubsub, replica, nobody, unknown };
 Type type_of(std::string_view text) {
   if (is_word(text, "normal")) return Type::normal;
   if (is_word(text, "pubsub")) return Type::pubsub;
-  for (const char* other : {"master", "replica", "slave"}) {
-    if (is_word(text, other)) return Type::nobody;
-  }
-  return Type::unknown;
+  if (is_word(text, "replica") || is_word(text, "slave")) return Type::replica;
+  return is_word(text, "master") ? Type::nobody : Type::unknown;
 }
 
 void unknown_type(Reply& reply, std::string_view text) {
@@ -65,7 +64,8 @@ struct Filter {
 
   bool takes(const Connection& c) const {
     if (!c.is_open()) return false;
-    if (type != Type::any && type != (c.subscribed() ? Type::pubsub : Type::normal)) return false;
+    const Type its = c.syncing() ? Type::replica : c.subscribed() ? Type::pubsub : Type::normal;
+    if (type != Type::any && type != its) return false;
     if (id && c.id != *id) return false;
     if (!ids.empty() && std::find(ids.begin(), ids.end(), c.id) == ids.end()) return false;
     if (!address.empty() && c.peer_address() != address) return false;

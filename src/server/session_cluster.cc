@@ -310,7 +310,7 @@ void other(SessionCall& call) {
   const std::string_view name = call.args[1];
   for (const std::string_view word : manual) {
     if (!is_word(name, word)) continue;
-    if (!call.connection.cluster_aware) return disabled(call);
+    if (!call.connection.cluster_aware && call.server().alone()) return disabled(call);
     return call.reply.error("CLUSTER " + std::string(word) +
                             " does not apply: slots are placed by the ring; see GYRE NODES");
   }

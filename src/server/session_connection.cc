@@ -101,6 +101,8 @@ void reset(SessionCall& call) {
   if (c.subscriptions) call.worker.subscribers().remove_all(*c.subscriptions);
   call.worker.monitor(c, false);
   call.worker.stop_tracking(c);
+  call.worker.sync_feeds().end(c);
+  c.feed.reset();
   c.db = {};
   c.protocol = 2;
   c.name.clear();

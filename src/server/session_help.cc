@@ -84,7 +84,10 @@ void config(SessionCall& call) {
 }
 
 void module(SessionCall& call) {
-  help(call, "LIST|List the loaded modules: there are none.");
+  help(call,
+       "LIST|List the loaded modules: there are none.\n"
+       "LOAD <path> [<arg> ...]|Refused, as LOADEX: there are no modules for this server.\n"
+       "UNLOAD <name>|Refused.");
 }
 
 void memory(SessionCall& call) {

@@ -19,20 +19,22 @@ struct SessionRow {
   std::string_view name;  // as in commands/session.cc
   SessionHandler run;
 };
-std::span<const SessionRow> connection_handlers();  // session_connection.cc
-std::span<const SessionRow> client_handlers();      // session_client.cc
-std::span<const SessionRow> tracking_handlers();    // session_tracking.cc
-std::span<const SessionRow> acl_handlers();         // session_acl.cc
-std::span<const SessionRow> pubsub_handlers();      // session_pubsub.cc
-std::span<const SessionRow> server_handlers();      // session_server.cc
-std::span<const SessionRow> snapshot_handlers();    // session_snapshot.cc
-std::span<const SessionRow> debug_handlers();       // session_debug.cc
-std::span<const SessionRow> walk_handlers();        // session_walk.cc
-std::span<const SessionRow> cluster_handlers();     // session_cluster.cc
-std::span<const SessionRow> gyre_handlers();        // session_gyre.cc
-std::span<const SessionRow> inside_handlers();      // session_inside.cc
-std::span<const SessionRow> script_handlers();      // session_script.cc
-std::span<const SessionRow> help_handlers();        // session_help.cc
+std::span<const SessionRow> connection_handlers();   // session_connection.cc
+std::span<const SessionRow> client_handlers();       // session_client.cc
+std::span<const SessionRow> tracking_handlers();     // session_tracking.cc
+std::span<const SessionRow> acl_handlers();          // session_acl.cc
+std::span<const SessionRow> pubsub_handlers();       // session_pubsub.cc
+std::span<const SessionRow> server_handlers();       // session_server.cc
+std::span<const SessionRow> snapshot_handlers();     // session_snapshot.cc
+std::span<const SessionRow> replication_handlers();  // session_replication.cc
+std::span<const SessionRow> migrate_handlers();      // session_migrate.cc
+std::span<const SessionRow> debug_handlers();        // session_debug.cc
+std::span<const SessionRow> walk_handlers();         // session_walk.cc
+std::span<const SessionRow> cluster_handlers();      // session_cluster.cc
+std::span<const SessionRow> gyre_handlers();         // session_gyre.cc
+std::span<const SessionRow> inside_handlers();       // session_inside.cc
+std::span<const SessionRow> script_handlers();       // session_script.cc
+std::span<const SessionRow> help_handlers();         // session_help.cc
 
 inline bool is_word(std::string_view arg, std::string_view word) {
   return equals_ignore_case(arg, word);

@@ -77,17 +77,9 @@ void script_kill(SessionCall& call) {
 
 // ---- FUNCTION
 
-// Makes a change of the libraries and keeps it.
 template <class F>
 Result<void> change(SessionCall& call, F&& f) {
-  NodeScripts& scripts = call.server().scripts;
-  for (;;) {
-    const auto before = scripts.libraries();
-    Libraries now = *before;
-    if (Result<void> done = f(now); !done) return done;
-    if (!scripts.replace(before, std::move(now))) continue;  // another thread was faster
-    return call.server().save_functions();
-  }
+  return call.server().change_functions(f);
 }
 
 void answer(SessionCall& call, const Result<void>& done) {

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -31,41 +33,78 @@ bool write_all(int fd, std::string_view bytes) {
 }  // namespace
 
 Result<void> Snapshots::begin(Done done) {
-  GYRE_ASSERT(!running());
   const std::lock_guard lock(mutex_);
-  begun_ms_ = server_.clock().wall_ms();
   const std::string folder = server_.config().dir.get();
   path_ = folder + "/" + server_.config().dbfilename.get();
   beside_ = folder + "/temp-" + std::to_string(::getpid()) + ".rdb";
-  const pid_t child = ::fork();
-  if (child < 0) {
+  if (auto forked = fork_for([this] { return write_named(); }, -1, std::move(done)); !forked) {
     state_.failed = true;
-    return Error(Errc::err, std::string("no process for the snapshot: ") + std::strerror(errno));
+    return forked;
   }
-  if (child == 0) {
-    // Nothing of the parent's is kept open: its ports are free when it ends first.
-    ::close_range(3, ~0u, 0);
-    ::_exit(write(path_, beside_, begun_ms_));
-  }
-  child_ = child;
-  done_ = std::move(done);
-  running_.store(true, std::memory_order_release);
-  LOG_NOTICE("a snapshot is written to %s by process %d", path_.c_str(), static_cast<int>(child));
+  LOG_NOTICE("a snapshot is written to %s by process %d", path_.c_str(), static_cast<int>(child_));
   return {};
 }
 
-// In the child. 0, or the errno value of what failed.
-int Snapshots::write(const std::string& path, const std::string& beside, UnixMs now) const {
-  const auto failed = [] { return errno ? errno : EIO; };
+Result<void> Snapshots::begin_into(int fd, Content content, Done done) {
+  const std::lock_guard lock(mutex_);
+  path_.clear();
+  return fork_for([=, this] { return write_into(fd, content); }, fd, std::move(done));
+}
+
+// The child ends with what `child` returns; of the descriptors it has keep_fd alone, so that the
+// parent's ports are free when that ends first.
+Result<void> Snapshots::fork_for(const std::function<int()>& child, int keep_fd, Done done) {
+  GYRE_ASSERT(!running());
+  begun_ms_ = server_.clock().wall_ms();
+  libraries_ = server_.scripts.libraries();
+  const auto before = std::chrono::steady_clock::now();
+  const pid_t forked = ::fork();
+  if (forked < 0)
+    return Error(Errc::err, std::string("no process for the snapshot: ") + std::strerror(errno));
+  if (forked == 0) {
+    if (keep_fd > 3) ::close_range(3, static_cast<unsigned>(keep_fd) - 1, 0);
+    ::close_range(static_cast<unsigned>(std::max(3, keep_fd + 1)), ~0u, 0);
+    ::_exit(child());
+  }
+  state_.fork_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                       std::chrono::steady_clock::now() - before)
+                       .count();
+  ++state_.forks;
+  child_ = forked;
+  done_ = std::move(done);
+  running_.store(true, std::memory_order_release);
+  return {};
+}
+
+// ---- in the child: 0, or the errno value of what failed
+
+int Snapshots::write_named() const {
   errno = 0;
-  Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  const auto failed = [] { return errno ? errno : EIO; };
+  Fd file(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file) return failed();
-  rdb::FileWriter out([&](std::string_view bytes) { return write_all(file.get(), bytes); });
+  int error = write_into(file.get(), {});
+  if (error == 0 && ::fsync(file.get()) != 0) error = failed();
+  if (error != 0) {
+    ::unlink(beside_.c_str());
+    return error;
+  }
+  if (::rename(beside_.c_str(), path_.c_str()) != 0) return failed();
+  return sync_folder(folder_of(path_));
+}
+
+int Snapshots::write_into(int fd, Content content) const {
+  const UnixMs now = begun_ms_;
+  errno = 0;
+  rdb::FileWriter out([&](std::string_view bytes) { return write_all(fd, bytes); });
   out.note("redis-ver", redis_version);
   out.note("redis-bits", "64");
   out.note("ctime", std::to_string(now / 1000));
   out.note("aof-base", "0");
-  const std::size_t databases = server_.worker({0}).space().databases();
+  if (content.functions) {
+    for (const auto& [name, library] : libraries_->by_name) out.function(library->code);
+  }
+  const std::size_t databases = content.keys ? server_.worker({0}).space().databases() : 0;
   for (std::size_t i = 0; i < databases && out.ok(); ++i) {
     const DbIndex db{static_cast<std::uint8_t>(i)};
     std::uint64_t keys = 0, expiring = 0;
@@ -84,14 +123,10 @@ int Snapshots::write(const std::string& path, const std::string& beside, UnixMs 
       });
     }
   }
-  if (!out.finish() || ::fsync(file.get()) != 0) {
-    const int error = failed();
-    ::unlink(beside.c_str());
-    return error;
-  }
-  if (::rename(beside.c_str(), path.c_str()) != 0) return failed();
-  return sync_folder(folder_of(path));
+  return out.finish() ? 0 : errno ? errno : EIO;
 }
+
+// ---- in the parent
 
 void Snapshots::poll() {
   if (!running()) return;
@@ -103,14 +138,18 @@ void Snapshots::poll() {
     if (::waitpid(child_, &status, WNOHANG) != child_) return;
     const std::int64_t took = (server_.clock().wall_ms() - begun_ms_) / 1000;
     child_ = 0;
-    state_.failed = status != 0;
-    state_.took_s = took;
-    if (status == 0) {
+    libraries_.reset();
+    const bool named = !path_.empty();
+    if (named) {
+      state_.failed = status != 0;
+      state_.took_s = took;
+    }
+    if (status == 0 && named) {
       state_.saved_ms = begun_ms_;
       ++state_.saves;
       LOG_NOTICE("the snapshot %s is there", path_.c_str());
-    } else {
-      ::unlink(beside_.c_str());
+    } else if (status != 0) {
+      if (named) ::unlink(beside_.c_str());
       const std::string why =
           WIFEXITED(status) ? std::strerror(WEXITSTATUS(status))
                             : "its process was ended by signal " + std::to_string(WTERMSIG(status));
@@ -128,7 +167,7 @@ void Snapshots::stop() {
   if (child_ <= 0) return;
   ::kill(child_, SIGKILL);
   ::waitpid(child_, nullptr, 0);
-  ::unlink(beside_.c_str());
+  if (!path_.empty()) ::unlink(beside_.c_str());
   child_ = 0;
 }
 

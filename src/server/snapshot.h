@@ -1,4 +1,5 @@
-// Snapshots: SAVE and BGSAVE write the node's keys into an RDB file that Redis 7 loads.
+// Snapshots: SAVE and BGSAVE write the node's keys and functions into an RDB file that Redis 7
+// loads; SYNC sends such a file, which then has no name (server/sync_feed.h).
 //
 // Happy path: all threads stand still for the time of a fork -> the child, which has the memory as
 // it was at that moment, writes beside the file, syncs, renames, and ends -> thread 0 hears of that
@@ -16,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -28,6 +30,7 @@
 namespace gyre {
 
 class Server;
+struct Libraries;
 
 class Snapshots {
  public:
@@ -37,8 +40,16 @@ class Snapshots {
   explicit Snapshots(Server& server) : server_(server) {}
 
   bool running() const { return running_.load(std::memory_order_acquire); }
-  // Not while one is running. `done` may be empty.
+  // What goes into one.
+  struct Content {
+    bool keys = true, functions = true;
+    bool operator==(const Content&) const = default;
+  };
+
+  // Into dbfilename. Not while one is running. `done` may be empty.
   Result<void> begin(Done done);
+  // Into an open file, which is not synced.
+  Result<void> begin_into(int fd, Content content, Done done);
   void poll();
   // The process ends: the child's file is of no use any more.
   void stop();
@@ -47,7 +58,8 @@ class Snapshots {
     UnixMs saved_ms = 0;  // when the last good one was begun; 0: never
     bool failed = false;  // the last one
     std::int64_t took_s = -1, runs_s = -1;
-    std::uint64_t saves = 0;
+    std::uint64_t saves = 0, forks = 0;
+    std::int64_t fork_us = 0;  // the last fork
   };
   State state() const;
   // When a snapshot was last written or data last forced to the disk; before that, when the node
@@ -55,14 +67,17 @@ class Snapshots {
   UnixMs last_save_ms() const;
 
  private:
-  int write(const std::string& path, const std::string& beside, UnixMs now) const;
+  Result<void> fork_for(const std::function<int()>& child, int keep_fd, Done done);
+  int write_named() const;
+  int write_into(int fd, Content content) const;
 
   Server& server_;
   std::atomic<bool> running_{false};
   mutable std::mutex mutex_;  // of what follows
   pid_t child_ = 0;
   UnixMs begun_ms_ = 0;
-  std::string path_, beside_;
+  std::string path_, beside_;  // empty: the present one has no name
+  std::shared_ptr<const Libraries> libraries_;
   Done done_;
   State state_;
 };

@@ -50,7 +50,9 @@ Worker::Worker(Server& server, ShardIndex shard)
       arena_(std::make_unique<char[]>(arena_bytes)),
       ticks_per_ms_(us_to_ticks(1000)),
       ticker_(loop_),
-      blocking_(*this) {
+      blocking_(*this),
+      sync_feeds_(*this),
+      migrations_(*this) {
   scripts_ = std::make_unique<WorkerScripts>(*this);
   missing_subcommand_.resize(all_commands().size());
   for (const CommandSpec* row : all_commands()) {
@@ -221,6 +223,7 @@ void Worker::closed(Connection& c) {
   if (c.waits != 0) blocking_.closed(c);
   if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
   stop_tracking(c);
+  sync_feeds_.end(c);
   monitor(c, false);
   server_.clients.fetch_sub(1);
   graveyard_.push_back(std::move(at->second));
@@ -501,7 +504,7 @@ void Worker::tick() {
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
   }
   if (loaded_) {
-    engine_->set_active_expire(server_.active_expire);
+    engine_->set_active_expire(server_.active_expire && !server_.cron_paused);
     look_at_memory();
     engine_->tick(0);
     published_.memory_full.store(engine_->memory_full(), std::memory_order_relaxed);
@@ -519,7 +522,7 @@ void Worker::tick() {
   if (now - last_client_check_ > 1000) {
     last_client_check_ = now;
     log_held_lines();
-    check_clients();
+    if (!server_.cron_paused) check_clients();
   }
   if (!paused_.empty() && !congested()) {
     std::vector<std::uint64_t> ids;
@@ -549,7 +552,7 @@ void Worker::check_clients() {
   for (auto& [id, c] : connections_) {
     // Who listens may have nothing to say.
     if (timeout > 0 && now - c->active_ms > timeout && c->line_empty() && !c->subscribed() &&
-        !c->monitoring && c->waits == 0) {
+        !c->monitoring && !c->syncing() && c->waits == 0) {
       out.push_back(c.get());
       continue;
     }

@@ -36,7 +36,9 @@
 #include "server/info.h"
 #include "server/inside.h"
 #include "server/mailbox.h"
+#include "server/migrate.h"
 #include "server/pubsub.h"
+#include "server/sync_feed.h"
 
 namespace gyre {
 
@@ -194,6 +196,8 @@ class Worker final : public EngineHost {
   void run_one_under_barrier(Connection& c, Transaction&& one);
   KeySpaces& spaces() { return spaces_; }
   WorkerScripts& scripts() { return *scripts_; }
+  SyncFeeds& sync_feeds() { return sync_feeds_; }
+  Migrations& migrations() { return migrations_; }
   const CommandOptions& command_options() const { return command_options_; }
 
   // Commands whose keys lie in several slots of a ring; the client's next ones wait.
@@ -390,6 +394,8 @@ class Worker final : public EngineHost {
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
   Blocking blocking_;
+  SyncFeeds sync_feeds_;
+  Migrations migrations_;
   std::uint64_t ticks_ = 0;
   bool timer_ran_ = false;
   bool loaded_ =

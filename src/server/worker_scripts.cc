@@ -330,6 +330,10 @@ bool WorkerScripts::on_ring() {
   return !worker_.server().alone();
 }
 
+bool WorkerScripts::allows_all() {
+  return worker_.server().all_in_scripts;
+}
+
 void WorkerScripts::session(CommandContext& ctx, const CommandSpec& spec, Reply& reply) {
   const SessionHandler handler = session_handler(spec);
   if (!handler) return reply.error("This Redis command is not allowed from script");

@@ -94,6 +94,7 @@ class WorkerScripts final : public ScriptHost {
   bool has_room() override;
   std::size_t databases() override;
   bool on_ring() override;
+  bool allows_all() override;
   bool breathe() override;
 
  private:

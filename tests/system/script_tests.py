@@ -220,6 +220,8 @@ def script_ring_any_node():
             eq(a("EVALSHA", sha, 1, key, 1), 3 * (i // 20) + 1)
             eq(b("EVAL", COUNT, 1, key, 1), 3 * (i // 20) + 2)
             eq(c("EVAL", COUNT, 1, key, 1), 3 * (i // 20) + 3)
+        eq(b("EVALSHA", sha, 1, "sum", 1), 1, "an EVAL makes it known where it was sent, wherever it ran")
+        eq(c("EVALSHA", sha, 1, "sum", -1), 0)
         for r in clients:
             eq(r.pipeline([("GET", "n%d" % i) for i in range(20)]), [b"9"] * 20)
             eq(r("EVAL", "return 1 + ARGV[1]", 0, 2), 3)

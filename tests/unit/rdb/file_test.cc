@@ -105,3 +105,17 @@ TEST_CASE("rdb file: what cannot be written is told") {
   CHECK_FALSE(out.finish());
   CHECK(pieces == 2);
 }
+TEST_CASE("rdb file: libraries of functions are written and given back") {
+  std::string file;
+  rdb::FileWriter out([&](std::string_view bytes) { return file.append(bytes), true; });
+  out.function("#!lua name=a\n");
+  out.function("#!lua name=b\n");
+  out.database(0, 1, 0);
+  out.key("k", 0, string_value("v"));
+  REQUIRE(out.finish());
+  CHECK(read(file) == "0 k 0 v; end");
+  rdb::FileReader in(file, room);
+  REQUIRE(in.intact());
+  REQUIRE(in.next());
+  CHECK(in.functions() == std::vector<std::string>{"#!lua name=a\n", "#!lua name=b\n"});
+}

@@ -102,9 +102,9 @@ LOST = re.compile(r"I/O error reading reply|connection refused|broken pipe|conne
 
 
 def parse(output):
-    """({test name: ok | err}, what else went wrong, the test that ran when it hung or lost its server).
+    """({test name: ok | err: why}, what else went wrong, the test that ran when it hung or lost its server).
     A name that occurs again gets ' #2', in the file's order."""
-    tests, trouble, stopped, times, last = {}, [], None, collections.Counter(), None
+    tests, trouble, stopped, times, last, full = {}, [], None, collections.Counter(), None, None
     for line in output.splitlines():
         line = ANSI.sub("", line).strip()
         running = re.match(r"sock\w+ => \(IN PROGRESS\) (.*)$", line)
@@ -116,6 +116,8 @@ def parse(output):
             stopped = last
         m = ENDED.match(line)
         if not m:
+            if last and not re.match(r"\[\w+\]:", line) and len(tests[full]) < 300:
+                tests[full] += (": " if tests[full] == "err" else " ") + line[:200]
             continue
         what, name = m.groups()
         last = None
@@ -128,7 +130,8 @@ def parse(output):
                 continue
             name = last = cut
         times[name] += 1
-        tests[name if times[name] == 1 else "%s #%d" % (name, times[name])] = what
+        full = name if times[name] == 1 else "%s #%d" % (name, times[name])
+        tests[full] = what
     return tests, trouble, stopped
 
 
@@ -181,7 +184,7 @@ def _once(tree, file, server, flags, skips, log):
 
 
 def run_file(tree, file, make_server, flags, skips, log):
-    """({test: ok | err | hung | crashed}, trouble)."""
+    """({test: ok | err: why | hung | crashed}, trouble)."""
     skips, bad, lost = list(skips), {}, []
     while True:
         server = make_server()

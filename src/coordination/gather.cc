@@ -162,7 +162,7 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
     return drain(slot);
   }
   std::vector<CommandView> views;
-  for (const OwnedCommand& c : g.request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  for (const OwnedCommand& c : g.request.commands) views.push_back(view_of(c));
   const Job job{.ticket = g.request.ticket,
                 .slot = slot,
                 .protocol = g.request.protocol,

@@ -23,6 +23,7 @@
 #include "server/accounts.h"
 #include "server/import.h"
 #include "server/info.h"
+#include "server/latency.h"
 #include "server/membership.h"
 #include "server/node_scripts.h"
 #include "server/pubsub.h"
@@ -103,6 +104,7 @@ class Server final : public StoreSink {
   std::atomic<bool> pause_writes_only{false};        // CLIENT PAUSE .. WRITE
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE
   SlowLog slow_log;
+  LatencyLog latency_log;
   ChannelDirectory channels;                         // who listens; any thread
   std::atomic<std::uint64_t> monitoring_threads{0};  // a bit for each that has a MONITOR client
   InfoSampler sampler;

@@ -13,10 +13,11 @@ namespace {
 
 std::vector<SessionHandler> resolve() {
   std::vector<SessionHandler> table(all_commands().size(), nullptr);
-  for (const auto rows : {connection_handlers(), client_handlers(), tracking_handlers(),
-                          acl_handlers(), pubsub_handlers(), server_handlers(), snapshot_handlers(),
-                          debug_handlers(), walk_handlers(), cluster_handlers(), gyre_handlers(),
-                          inside_handlers(), script_handlers(), help_handlers()}) {
+  for (const auto rows :
+       {connection_handlers(), client_handlers(), tracking_handlers(), acl_handlers(),
+        pubsub_handlers(), server_handlers(), snapshot_handlers(), debug_handlers(),
+        walk_handlers(), cluster_handlers(), gyre_handlers(), inside_handlers(), script_handlers(),
+        latency_handlers(), help_handlers()}) {
     for (const SessionRow& row : rows) {
       const CommandSpec* spec = nullptr;
       for (const CommandSpec* s : all_commands()) {

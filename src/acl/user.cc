@@ -170,7 +170,11 @@ std::string User::describe() const {
   std::string text;
   for (const std::string_view flag : flags()) text.append(flag).append(" ");
   for (const std::string& hash : passwords_) text.append("#").append(hash).append(" ");
-  text += root().describe();
+  return text + describe_permissions();
+}
+
+std::string User::describe_permissions() const {
+  std::string text = root().describe();
   for (const Selector& s : further_selectors()) text += " (" + s.describe() + ")";
   return text;
 }

@@ -54,6 +54,8 @@ class User {
   std::vector<std::string_view> flags() const;
   // "on #hash ~* &* +@all", as a line of the ACL file has it behind the name.
   std::string describe() const;
+  // The part of it that says what the user may do.
+  std::string describe_permissions() const;
 
  private:
   enum class Sanitize : std::uint8_t { unsaid, yes, no };

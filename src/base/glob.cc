@@ -57,6 +57,9 @@ bool match_one(std::string_view pattern, std::size_t& at, char c, bool ignore_ca
 
 }  // namespace
 
+// Past so many stars nothing matches, as in Redis: such patterns are made to keep a server busy.
+constexpr int stars_max = 1000;
+
 bool glob_match(std::string_view pattern, std::string_view text, bool ignore_case) {
   // Every element but the star takes exactly one byte, so only the last star needs to be retried:
   // what an earlier one could give, the last one can give too.
@@ -65,8 +68,10 @@ bool glob_match(std::string_view pattern, std::string_view text, bool ignore_cas
   std::size_t t = 0;
   std::size_t after_star = none;
   std::size_t retry_at = 0;
+  int stars = 0;
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {
+      if ((p == 0 || pattern[p - 1] != '*') && ++stars > stars_max) return false;
       after_star = ++p;
       retry_at = t;
       if (p == pattern.size()) return true;

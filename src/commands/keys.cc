@@ -11,6 +11,8 @@
 #include <limits>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/numbers.h"
 #include "commands/parse.h"
 #include "commands/table.h"
 #include "types/zset_collection.h"
@@ -166,6 +168,58 @@ void move(CommandContext& ctx) {
   ctx.reply.integer(1);
 }
 
+// A slot's records of two databases change places: as effects, because rows on disk, counts,
+// expiries and whoever waits for a key hang on the database.
+void swap_in(KeySpace& space, Slot slot, DbIndex a, DbIndex b) {
+  std::string effects;
+  std::vector<std::pair<DbIndex, std::string>> gone;
+  for (const auto& [from, to] : {std::pair{a, b}, {b, a}}) {
+    const NodeTable* const table = space.table_of(slot, from);
+    if (!table) continue;
+    table->for_each([&](Node* n) {
+      Effect effect;
+      record_effect(*n, to, {}, effect);
+      encode_effect(effects, effect);
+      gone.emplace_back(from, n->key());
+      return true;
+    });
+  }
+  for (const auto& [db, key] : gone) {
+    space.forget(slot, db, key, key_hash(key));
+    space.tracked().changed(key);
+  }
+  Reader in(effects);
+  Effect effect;
+  while (in.left() > 0 && decode_effect(in, effect))
+    space.merge(slot, key_hash(effect.key), effect);
+}
+
+bool swapdb_wanders(Args) {
+  return true;
+}
+
+// Takes time by the keys that both hold, while all other threads stand still.
+void swapdb(CommandContext& ctx) {
+  const std::size_t databases = ctx.spaces.of({0}).databases();
+  std::array<DbIndex, 2> dbs{};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto n = parse_int(ctx.arg(i + 1));
+    if (!n) return ctx.reply.error(i == 0 ? "invalid first DB index" : "invalid second DB index");
+    if (*n < 0 || *n >= static_cast<std::int64_t>(databases))
+      return ctx.reply.error("DB index is out of range");
+    dbs[i] = {static_cast<std::uint8_t>(*n)};
+  }
+  if (dbs[0] == dbs[1]) return ctx.reply.ok();
+  if (!ctx.spaces.whole())
+    return ctx.reply.error("SWAPDB of two different databases does not work on a ring");
+  for (std::size_t slot = 0; slot < slots_total; ++slot) {
+    const Slot s{static_cast<std::uint16_t>(slot)};
+    swap_in(ctx.spaces.of(s), s, dbs[0], dbs[1]);
+  }
+  ctx.wrote = true;
+  ctx.reply.ok();
+}
+
 using namespace flag;
 // What is written is what was read under another key: both must be seen together, once.
 constexpr std::uint32_t copies = write | once | based | conditional;
@@ -238,6 +292,15 @@ constexpr auto rows = std::to_array<CommandSpec>({
      .run = move,
      .since = "1.0.0",
      .summary = "Moves a key to another database"},
+    {.name = "SWAPDB",
+     .arity = 3,
+     .flags = write | fast,
+     .run = swapdb,
+     .categories = "@keyspace @dangerous",
+     .wanders = swapdb_wanders,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Exchanges two databases"},
 });
 
 std::vector<CommandSpec> joined() {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <limits>
 
 #include "commands/keys.h"
 #include "commands/parse.h"
@@ -81,8 +82,16 @@ void object_encoding(CommandContext& ctx) {
   key.exists() ? ctx.reply.bulk(encoding_of(key, ctx.options)) : ctx.reply.null();
 }
 
+// By the same rule: small integers are one value for all keys in Redis, unless each key needs its
+// own time of use.
 void object_refcount(CommandContext& ctx) {
-  look_at(ctx).exists() ? ctx.reply.integer(1) : ctx.reply.null();
+  const KeyRef key = look_at(ctx);
+  if (!key.exists()) return ctx.reply.null();
+  constexpr std::int64_t shared_below = 10'000, shared = std::numeric_limits<std::int32_t>::max();
+  const MemoryOptions& memory = ctx.options.memory;
+  const bool own = memory.limit != 0 && memory.policy.by == EvictionPolicy::By::access;
+  const auto n = key.type() == TypeId::string ? parse_int(cell_text(key.cell())) : std::nullopt;
+  ctx.reply.integer(n && *n >= 0 && *n < shared_below && !own ? shared : 1);
 }
 
 void object_idletime(CommandContext& ctx) {

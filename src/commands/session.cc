@@ -68,6 +68,9 @@ constexpr Family functions{"scripting", "@scripting"};
 constexpr Family cluster{"cluster"};
 constexpr Family cluster_mode{"cluster", "@connection"};
 
+// What Redis' tools would change of a cluster; here the ring comes from the configuration.
+constexpr std::string_view by_hand = "Refused: slots are placed by the ring";
+
 constexpr CommandSpec row(std::string_view name, int arity, std::uint32_t flags,
                           const Family& family, std::string_view since, std::string_view summary) {
   return {.name = name,
@@ -183,7 +186,6 @@ constexpr auto rows = std::to_array<CommandSpec>({
         "Ends this node cleanly"),
     row("MONITOR", 1, admin | noscript | up, server, "1.0.0",
         "Shows every command that this node's clients run"),
-    row("SWAPDB", 3, write | fast, database, "4.0.0", "Exchanges two databases"),
     row("SAVE", 1, admin | noscript | no_multi, administration, "1.0.0",
         "Writes all keys into an RDB file, and answers when it is there"),
     row("BGSAVE", -1, admin | noscript, administration, "1.0.0",
@@ -224,6 +226,10 @@ constexpr auto rows = std::to_array<CommandSpec>({
         "Returns the last latency events"),
     row("LATENCY|HISTORY", 3, admin | noscript | up, server, "2.8.13",
         "Returns the samples of one latency event"),
+    row("LATENCY|DOCTOR", 2, admin | noscript | up, server, "2.8.13",
+        "Tells in words what was slow"),
+    row("LATENCY|HISTOGRAM", -2, admin | noscript | up, server, "7.0.0",
+        "Returns how long commands took, by powers of two"),
     row("LATENCY|RESET", -2, admin | noscript | up, server, "2.8.13", "Forgets latency events"),
     row("LATENCY|HELP", 2, up, server, "2.8.13", "Lists the subcommands"),
     // Transactions
@@ -280,6 +286,20 @@ constexpr auto rows = std::to_array<CommandSpec>({
     row("CLUSTER|COUNTKEYSINSLOT", 3, stale, cluster, "3.0.0",
         "Returns the number of keys in a slot"),
     row("CLUSTER|GETKEYSINSLOT", 4, stale, cluster, "3.0.0", "Returns keys of a slot"),
+    row("CLUSTER|ADDSLOTS", -3, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|ADDSLOTSRANGE", -4, admin | stale, cluster, "7.0.0", by_hand),
+    row("CLUSTER|BUMPEPOCH", 2, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|DELSLOTS", -3, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|DELSLOTSRANGE", -4, admin | stale, cluster, "7.0.0", by_hand),
+    row("CLUSTER|FAILOVER", -2, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|FLUSHSLOTS", 2, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|FORGET", 3, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|MEET", -4, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|REPLICATE", 3, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|RESET", -2, noscript | admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|SAVECONFIG", 2, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|SET-CONFIG-EPOCH", 3, admin | stale, cluster, "3.0.0", by_hand),
+    row("CLUSTER|SETSLOT", -4, admin | stale, cluster, "3.0.0", by_hand),
     row("CLUSTER|HELP", 2, up, cluster, "5.0.0", "Lists the subcommands"),
     row("READONLY", 1, up | fast, cluster_mode, "3.0.0",
         "Allows reads from any replica on this connection"),

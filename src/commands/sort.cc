@@ -232,8 +232,9 @@ void sort_key(CommandContext& ctx, bool stores) {
   const KeyRef key = ctx.find(ctx.arg(1));
   if (key.exists() && !key.is(TypeId::list) && !key.is(TypeId::set) && !key.is(TypeId::zset))
     return ctx.reply.error(Errc::wrong_type);
-  // What is stored of a set must not depend on how the set lies in memory.
-  if (!s.sorts && key.is(TypeId::set) && s.store_at != 0) {
+  // What is stored of a set, or what a script makes of it, must not depend on how it lies in
+  // memory.
+  if (!s.sorts && key.is(TypeId::set) && (s.store_at != 0 || ctx.guard)) {
     s.sorts = s.alpha = true;
     s.by_pattern = false;
   }

@@ -177,6 +177,28 @@ std::vector<Config::Pair> Config::get(std::span<const std::string_view> patterns
   return found;
 }
 
+namespace {
+
+// Options that Redis does not have: tools that set every option to what it is, and know Redis'
+// fixed ones, must not fail at these.
+bool own_at_start(Option option) {
+  constexpr Option own[] = {Option::cluster_client_port,
+                            Option::bus_port,
+                            Option::bus_bind,
+                            Option::threads,
+                            Option::persistence,
+                            Option::node_name,
+                            Option::cluster_name,
+                            Option::cluster_secret_file,
+                            Option::cluster_node,
+                            Option::replication_factor,
+                            Option::import_file,
+                            Option::user};
+  return std::find(std::begin(own), std::end(own), option) != std::end(own);
+}
+
+}  // namespace
+
 // Checks one pair of a CONFIG SET as far as it can be checked alone.
 Result<void> Config::prepare(std::string_view name, std::string_view new_text, bool local,
                              Change& change) const {
@@ -186,8 +208,12 @@ Result<void> Config::prepare(std::string_view name, std::string_view new_text, b
                   "'");
   }
   const OptionSpec& spec = option_spec(*option);
-  if (!spec.has(option_flag::runtime | option_flag::restart))
-    return set_failed(name, "can't set immutable config");
+  if (!spec.has(option_flag::runtime | option_flag::restart)) {
+    if (!own_at_start(*option) || new_text != text(*option))
+      return set_failed(name, "can't set immutable config");
+    change = {*option, name, value(*option)};
+    return {};
+  }
   if (spec.has(option_flag::guarded)) {
     const auto who = enable_protected_configs.get();
     const bool may = who == choice::EnableProtectedConfigs::yes ||

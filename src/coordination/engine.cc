@@ -162,6 +162,12 @@ void Engine::submit(Request&& request) {
   route(std::move(request));
 }
 
+OwnedCommand Engine::owned(const CommandView& view) {
+  OwnedCommand command(*view.spec, view.db, view.args);
+  if (view.rights) command.rights = view.rights->shared_from_this();
+  return command;
+}
+
 Request Engine::request_of(std::span<const CommandView> commands, const Job& job) const {
   Request r;
   r.ticket = job.ticket;
@@ -177,7 +183,7 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
   r.tracking = job.tracking;
   r.watches.assign(job.watches.begin(), job.watches.end());
   r.commands.reserve(commands.size());
-  for (const CommandView& c : commands) r.commands.emplace_back(*c.spec, c.db, c.args);
+  for (const CommandView& c : commands) r.commands.push_back(owned(c));
   return r;
 }
 
@@ -195,7 +201,7 @@ void Engine::act_request(Request&& request, const Known& known) {
 void Engine::act_now(Request&& request, const Known& known) {
   std::vector<CommandView> views;
   views.reserve(request.commands.size());
-  for (const OwnedCommand& c : request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  for (const OwnedCommand& c : request.commands) views.push_back(view_of(c));
   Job job{.ticket = request.ticket,
           .slot = request.slot,
           .hash = known.hash,
@@ -474,6 +480,7 @@ inline void Engine::run_command(const CommandView& c, const Known& known, bool b
   if (guard) [[unlikely]] {
     ctx.scripts = scripts_;
     ctx.guard = guard;
+    ctx.rights = c.rights;
   }
   ctx.publish_to(host_, *c.spec);
   ctx.first_key_known = known.known;
@@ -553,8 +560,7 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
     if (!guard || !guard->begins_anew) [[likely]]
       return false;
     out.resize(start);
-    host_.run_everywhere(job.ticket, {*commands[0].spec, commands[0].db, commands[0].args},
-                         job.protocol, job.tracking);
+    host_.run_everywhere(job.ticket, owned(commands[0]), job.protocol, job.tracking);
     return true;
   };
   if (alone_ && !options_.persist) {

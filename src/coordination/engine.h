@@ -78,6 +78,8 @@ class EngineHost : public Publisher {
   // A script wants keys of other threads: it begins anew, reaching all of them; the answer goes to
   // the ticket.
   virtual void run_everywhere(const Ticket&, OwnedCommand&&, int /*protocol*/, const Tracking&) {}
+  // What another node wrote by ScriptRights::text(); nullptr when it makes no sense here.
+  virtual ScriptRightsPtr rights_from(std::string_view /*text*/) { return nullptr; }
 };
 
 // Told of every effect that commands make here, and again when its operation reached its level: how
@@ -122,6 +124,7 @@ class Engine final : private SyncHost, private TransactionHost {
     const CommandSpec* spec;
     Args args;
     DbIndex db;
+    const ScriptRights* rights = nullptr;  // as OwnedCommand::rights
   };
   struct Job {
     Ticket ticket;
@@ -408,6 +411,10 @@ class Engine final : private SyncHost, private TransactionHost {
   void begin_acting(Slot slot);
   bool moves_to(Slot slot, NodeIndex acting);
   Request request_of(std::span<const CommandView> commands, const Job& job) const;
+  static OwnedCommand owned(const CommandView& view);
+  static CommandView view_of(const OwnedCommand& command) {
+    return {&command.spec(), command.args(), command.db(), command.rights.get()};
+  }
   void act_request(Request&& request) { act_request(std::move(request), Known()); }
   void act_request(Request&& request, const Known& known);
   void take_message(NodeIndex from, const Envelope& envelope);

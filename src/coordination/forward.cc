@@ -78,6 +78,11 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.ceiling_ms = std::max(ceiling, above + ahead);
   m.above_ms = above;
   for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
+  std::string rights;
+  for (const OwnedCommand& c : request.commands) {
+    if (c.rights) rights = c.rights->text();  // one client's, so the same for all
+  }
+  m.rights = rights;
   for (const OwnedCommand& c : request.commands)
     m.commands.push_back({c.db().value, {c.args().begin(), c.args().end()}});
   p.highest_ceiling = std::max(p.highest_ceiling, m.ceiling_ms);
@@ -180,6 +185,11 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   r.wait = m.wait;
   r.waited = m.waited;
   for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
+  const ScriptRightsPtr rights = m.rights.empty() ? nullptr : host_.rights_from(m.rights);
+  if (!m.rights.empty() && !rights) {
+    return deliver_error(
+        r.ticket, Error(Errc::err, "a forwarded script whose rights this node does not know"));
+  }
   for (const WireCommand& c : m.commands) {
     const CommandSpec* spec = lookup_command(c.args);
     if (!spec || !spec->run || c.args.empty() || !arity_ok(*spec, c.args.size()) ||
@@ -188,6 +198,7 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
                            Error(Errc::err, "a forwarded command that this node does not know"));
     }
     r.commands.emplace_back(*spec, DbIndex{c.db}, c.args);
+    r.commands.back().rights = rights;
   }
   // Forwarded once: this node acts, whatever its own view is, or refuses. It never sends it on.
   if (!holds(r.slot) || !serving_) {

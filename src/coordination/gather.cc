@@ -172,7 +172,7 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
     return drain(slot);
   }
   std::vector<CommandView> views;
-  for (const OwnedCommand& c : g.request.commands) views.push_back({&c.spec(), c.args(), c.db()});
+  for (const OwnedCommand& c : g.request.commands) views.push_back(view_of(c));
   // What was merged may have been part of a transaction, which is settled first.
   if (SlotQueue& queue = busy_.at(slot.value);
       !queue.transaction.empty() && passage(queue, views) != Passage::free) {

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "record/version.h"
 #include "shard/command.h"
+#include "shard/script.h"
 #include "shard/tracked_keys.h"
 
 namespace gyre {
@@ -84,6 +85,8 @@ class OwnedCommand {
     for (const auto& a : args_) n += a.size();
     return n;
   }
+
+  ScriptRightsPtr rights;  // of a script, whose user may not do everything
 
  private:
   const CommandSpec* spec_ = nullptr;

@@ -370,6 +370,7 @@ void Transactions::run_commands(Transaction& t, std::string& out, bool& again) {
     if (c.spec().flags & flag::script_call) {
       ctx.scripts = scripts_;
       ctx.guard = &guard;
+      ctx.rights = c.rights.get();
     }
     c.spec().run(ctx);
     again = t.wants_more;

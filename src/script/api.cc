@@ -3,20 +3,16 @@
 #include <algorithm>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "base/log.h"
-#include "commands/table.h"
 #include "script/program.h"
 
 namespace gyre {
 
 void push_error_table(lua_State* l, std::string_view text) {
-  lua_createtable(l, 0, 2);
+  lua_createtable(l, 0, 1);
   lua::push(l, text);
   lua_setfield(l, -2, "err");
-  lua_pushboolean(l, 1);
-  lua_setfield(l, -2, "ignore_error_stats_update");
 }
 
 int raise_error(lua_State* l, std::string_view text) {
@@ -122,19 +118,6 @@ int no_breakpoint(lua_State* l) {
   return 1;
 }
 
-// There are no access lists: whoever may run a script may call what is there.
-int acl_check(lua_State* l) {
-  const int n = lua_gettop(l);
-  if (n == 0) return raise_error(l, "Please specify at least one argument for this redis lib call");
-  std::vector<std::string_view> args;
-  for (int i = 1; i <= n; ++i) args.push_back(lua::text_at(l, i));
-  const CommandSpec* const spec = find_command(Args(args));
-  if (!spec || (spec->flags & flag::internal))
-    return raise_error(l, "Invalid command passed to redis.acl_check_cmd()");
-  lua_pushboolean(l, 1);
-  return 1;
-}
-
 void set_number(lua_State* l, const char* name, double value) {
   lua_pushnumber(l, value);
   lua_setfield(l, -2, name);
@@ -158,7 +141,6 @@ void add_api(lua_State* l, bool functions) {
   lua::set_function(l, "sha1hex", sha1);
   add_basics(l);
   lua::set_function(l, "set_repl", set_repl);
-  lua::set_function(l, "acl_check_cmd", acl_check);
   if (!functions) {
     lua::set_function(l, "replicate_commands", replicate_commands);
     lua::set_function(l, "breakpoint", no_breakpoint);

@@ -10,6 +10,7 @@
 #include "script/library.h"
 #include "script/program.h"
 #include "shard/command.h"
+#include "shard/script.h"
 
 namespace gyre {
 
@@ -28,10 +29,14 @@ class ScriptHost {
 
   // Runs a command of the connection or the node (INFO, DBSIZE, ...) for a script.
   virtual void session(CommandContext& ctx, const CommandSpec& spec, Reply& reply) = 0;
-  // A call has run: statistics.
-  virtual void called(const CommandSpec& spec, bool failed) = 0;
+  // A call has run: statistics, MONITOR.
+  virtual void called(const CommandSpec& spec, Args args, DbIndex db, bool failed) = 0;
+  // An error of a call, or of the script: "-WRONGTYPE ...", with or without its dash.
+  virtual void failed(std::string_view error) = 0;
   // A call was refused before it ran.
   virtual void refused(const CommandSpec& spec) = 0;
+  // Because of what its user may do.
+  virtual void denied(const ScriptRights& rights, const CommandSpec& spec, Args args) = 0;
   // Whether memory is left for a write.
   virtual bool has_room() = 0;
   virtual std::size_t databases() = 0;

@@ -20,6 +20,8 @@ namespace {
 
 char compiled_key;  // place in the registry: SHA1 -> function
 
+constexpr char counted_field[] = "ignore_error_stats_update";  // as scripts see it in Redis
+
 constexpr std::size_t reply_kept_max = std::size_t{1} << 20;
 constexpr std::size_t collect_above = std::size_t{16} << 20;
 
@@ -110,6 +112,7 @@ void Interpreter::push_api(bool functions) {
   lua::set_function(lua_, "call", &Interpreter::redis_call);
   lua::set_function(lua_, "pcall", &Interpreter::redis_pcall);
   lua::set_function(lua_, "setresp", &Interpreter::set_resp);
+  lua::set_function(lua_, "acl_check_cmd", &Interpreter::acl_check);
   add_api(lua_, functions);
 }
 
@@ -171,12 +174,29 @@ int Interpreter::on_error(lua_State* l) {
   return 1;
 }
 
-int Interpreter::fail(lua_State* l, bool raise, const Error& error) {
+// counted: the host has counted the error.
+int Interpreter::fail(lua_State* l, bool raise, const Error& error, bool counted) {
   std::string text(error_prefix(error.code));
   text += ' ';
   text += error.text();
   push_error_table(l, text);
+  if (counted) mark_counted(l);
   return raise ? lua_error(l) : 1;
+}
+
+// An error is counted once (INFO errorstats): by the call that it came from, or as the reply.
+void Interpreter::mark_counted(lua_State* l) {
+  lua_pushboolean(l, 1);
+  lua_setfield(l, -2, counted_field);
+}
+
+bool Interpreter::marked_counted(lua_State* l) {
+  if (!lua_istable(l, -1)) return false;
+  lua_pushstring(l, counted_field);
+  lua_rawget(l, -2);
+  const bool marked = lua_toboolean(l, -1) != 0;
+  lua_pop(l, 1);
+  return marked;
 }
 
 std::optional<Error> Interpreter::refuses(const CommandSpec* spec, Args args) {
@@ -195,6 +215,12 @@ std::optional<Error> Interpreter::refuses(const CommandSpec* spec, Args args) {
   if (spec->name.starts_with("XREAD") && asks_to_wait(*spec, args))
     return refuse(Error(Errc::err, to_lower(spec->name) +
                                        " command is not allowed with BLOCK option from scripts"));
+  if (run_->ctx.rights) {
+    if (auto error = run_->ctx.rights->refuses(*spec, args)) {
+      host_.denied(*run_->ctx.rights, *spec, args);
+      return refuse(*error);
+    }
+  }
   const bool writes = (spec->flags & flag::write) != 0;
   if ((writes || (spec->flags & flag::may_replicate)) && (run_->read_only || run_->flags.no_writes))
     return refuse(no("Write commands are not allowed from read-only scripts."));
@@ -212,6 +238,7 @@ void Interpreter::execute(const CommandSpec& spec, Args args) {
   Reply reply(reply_, run_->resp);
   CommandContext ctx(args, reply, run_->db, outer.now, outer.spaces, outer.sink, outer.random,
                      outer.options);
+  ctx.guard = outer.guard;
   ctx.based = outer.based || (flags_of(spec, args) & flag::based) != 0;
   if (outer.publisher) ctx.publish_to(*outer.publisher, spec);
   if (spec.name == "SELECT") {
@@ -228,13 +255,12 @@ void Interpreter::execute(const CommandSpec& spec, Args args) {
   if (outer.guard) outer.guard->called(spec, args, ctx.db);
 }
 
-// redis.call() and redis.pcall().
-int Interpreter::call(lua_State* l, bool raise) {
-  if (!run_) return luaL_error(l, "redis.call() outside of a script");
+// The arguments of a call, from the stack: numbers become text there. nullopt: all are; else why
+// not.
+std::optional<Error> Interpreter::read_call(lua_State* l) {
   const int n = lua_gettop(l);
   if (n == 0)
-    return fail(l, raise,
-                {Errc::err, "Please specify at least one argument for this redis lib call"});
+    return Error(Errc::err, "Please specify at least one argument for this redis lib call");
   args_.clear();
   for (int i = 1; i <= n; ++i) {
     const int type = lua_type(l, i);
@@ -242,11 +268,32 @@ int Interpreter::call(lua_State* l, bool raise) {
       lua::push(l, number_text(lua_tonumber(l, i)));
       lua_replace(l, i);
     } else if (type != LUA_TSTRING) {
-      return fail(l, raise,
-                  {Errc::err, "Lua redis lib command arguments must be strings or integers"});
+      return Error(Errc::err, "Lua redis lib command arguments must be strings or integers");
     }
     args_.push_back(lua::text_at(l, i));
   }
+  return {};
+}
+
+// redis.acl_check_cmd(): whether its user may make this call.
+int Interpreter::acl_check(lua_State* l) {
+  Interpreter& self = of(l);
+  if (!self.run_)
+    return raise_error(l, "redis.acl_check_cmd can only be called inside a script invocation");
+  if (const auto error = self.read_call(l)) return self.fail(l, true, *error, false);
+  const Args args(self.args_);
+  const CommandSpec* const spec = find_command(args);
+  if (!spec || (spec->flags & flag::internal))
+    return raise_error(l, "Invalid command passed to redis.acl_check_cmd()");
+  const ScriptRights* const rights = self.run_->ctx.rights;
+  lua_pushboolean(l, !rights || !rights->refuses(*spec, args));
+  return 1;
+}
+
+// redis.call() and redis.pcall().
+int Interpreter::call(lua_State* l, bool raise) {
+  if (!run_) return luaL_error(l, "redis.call() outside of a script");
+  if (const auto error = read_call(l)) return fail(l, raise, *error, false);
   const Args args(args_);
   const CommandSpec* const spec = find_command(args);
   if (const auto error = refuses(spec, args)) {
@@ -255,16 +302,19 @@ int Interpreter::call(lua_State* l, bool raise) {
       lua_sethook(l, &Interpreter::hook, LUA_MASKLINE | LUA_MASKCOUNT, 1);
       return luaL_error(l, "the script begins anew");
     }
-    return fail(l, raise, *error);
+    host_.failed(error_prefix(error->code));
+    return fail(l, raise, *error, true);
   }
+  const DbIndex db = run_->db;
   execute(*spec, args);
   const bool failed = reply_.starts_with('-');
-  host_.called(*spec, failed);
+  host_.called(*spec, args, db, failed);
+  if (failed) host_.failed(reply_);
+  lua_settop(l, 0);  // many arguments leave little room on the stack
   push_reply(l, reply_);
   if (reply_.capacity() > reply_kept_max) std::string().swap(reply_);
   if (!failed) return 1;
-  lua_pushboolean(l, 1);
-  lua_setfield(l, -2, "ignore_error_stats_update");
+  mark_counted(l);
   return raise ? lua_error(l) : 1;
 }
 
@@ -374,6 +424,15 @@ bool Interpreter::may_begin(CommandContext& ctx, Run& run, bool read_only) {
 }
 
 void Interpreter::run(CommandContext& ctx, ScriptKind kind, bool read_only) {
+  const std::size_t before = ctx.reply.out().size();
+  counted_ = false;
+  run_script(ctx, kind, read_only);
+  const std::string& out = ctx.reply.out();
+  if (out.size() > before && out[before] == '-' && !counted_)
+    host_.failed(std::string_view(out).substr(before));
+}
+
+void Interpreter::run_script(CommandContext& ctx, ScriptKind kind, bool read_only) {
   const auto libraries = host_.libraries();
   const bool by_name = kind == ScriptKind::fcall;
   const auto at = libraries->by_function.find(to_lower(ctx.arg(1)));
@@ -452,6 +511,7 @@ void Interpreter::perform(Run& run, const Program* program, const Function* func
         lua_sethook(l, &Interpreter::hook, LUA_MASKCOUNT, instructions_a_breath);
         const int status = lua_pcall(l, arguments, 1, 1);
         lua_sethook(l, nullptr, 0, 0);
+        of(l).counted_ = marked_counted(l);
         if (status == 0) {
           write_value(l, ctx.reply, j.run.resp);
           return 0;

@@ -71,6 +71,7 @@ class Interpreter final : public ScriptRunner {
   static int redis_call(lua_State* l) { return of(l).call(l, true); }
   static int redis_pcall(lua_State* l) { return of(l).call(l, false); }
   static int set_resp(lua_State* l);
+  static int acl_check(lua_State* l);
   static int register_function(lua_State* l);
 
   bool protect(std::string& error, int (*f)(lua_State*), void* with);
@@ -80,8 +81,12 @@ class Interpreter final : public ScriptRunner {
   static void push_callback(lua_State* l, const std::string& name);
   void check_load_time(lua_State* l) const;
   bool compile(const Program& program, std::string& error);
+  void run_script(CommandContext& ctx, ScriptKind kind, bool read_only);
+  std::optional<Error> read_call(lua_State* l);
   int call(lua_State* l, bool raise);
-  int fail(lua_State* l, bool raise, const Error& error);
+  static int fail(lua_State* l, bool raise, const Error& error, bool counted);
+  static void mark_counted(lua_State* l);
+  static bool marked_counted(lua_State* l);
   std::optional<Error> refuses(const CommandSpec* spec, Args args);
   void execute(const CommandSpec& spec, Args args);
   std::shared_ptr<const Program> program_of(CommandContext& ctx, ScriptKind kind, Error& error);
@@ -96,6 +101,7 @@ class Interpreter final : public ScriptRunner {
   std::atomic<std::size_t> bytes_{0};
   lua_State* lua_ = nullptr;
   Run* run_ = nullptr;
+  bool counted_ = false;          // the error that the script answers
   std::uint64_t generation_ = 0;  // of the host's programs, when they were compiled
   std::map<std::string, std::shared_ptr<const Library>, std::less<>> loaded_;
   std::vector<Function>* registering_ = nullptr;

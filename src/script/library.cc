@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/numbers.h"
+#include "config/line.h"
 #include "rdb/crc64.h"
 #include "rdb/value.h"
 
@@ -24,14 +25,13 @@ bool library_name_ok(std::string_view name) {
 Result<Library> read_library(std::string_view code) {
   if (!code.starts_with("#!")) return Error(Errc::err, "Missing library metadata");
   auto line = read_first_line(code);
-  if (!line) return Error(Errc::err, "Invalid library metadata");
+  const auto words = line ? split_words(line->words) : std::nullopt;
+  if (!words) return Error(Errc::err, "Invalid library metadata");
   Library library;
   bool named = false;
-  while (!line->words.empty()) {
-    const std::string_view word = take_word(line->words);
-    if (word.empty()) break;
+  for (const std::string& word : *words) {
     if (!word.starts_with("name="))
-      return Error(Errc::err, "Invalid metadata value given: " + std::string(word));
+      return Error(Errc::err, "Invalid metadata value given: " + word);
     if (named)
       return Error(Errc::err, "Invalid metadata value, name argument was given multiple times");
     named = true;

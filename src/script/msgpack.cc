@@ -200,8 +200,8 @@ class Source {
         return number(static_cast<double>(take(2)));
       case 0xce:
         return number(static_cast<double>(take(4)));
-      case 0xcf:
-        return number(static_cast<double>(take(8)));
+      case 0xcf:  // as an integer of Lua's, which has a sign
+        return number(static_cast<double>(static_cast<std::int64_t>(take(8))));
       case 0xd0:
         return number(static_cast<std::int8_t>(take(1)));
       case 0xd1:

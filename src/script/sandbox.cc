@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/assert.h"
 #include "script/libraries.h"
 
 extern "C" {
@@ -226,13 +227,25 @@ int cjson_encode(lua_State* l) {
   const int n = lua_gettop(l);
   if (n > 0 && !fits(l, 1, room, 0)) return luaL_error(l, "cjson.encode: the value is too large");
   lua_settop(l, n);
-  lua_pushvalue(l, lua_upvalueindex(1));
-  lua_insert(l, 1);
-  lua_call(l, n, LUA_MULTRET);
-  return lua_gettop(l);
+  return lua_tocfunction(l, lua_upvalueindex(2))(l);
 }
 
-// ---- random numbers: the C library's generator is one for all threads
+// Its configuration, which it expects in its first upvalue, and the function itself in the second:
+// called so, and not by Lua, it tells errors where the script called.
+void wrap_encode(lua_State* l) {
+  lua_getfield(l, -1, "encode");
+  const char* const configuration = lua_getupvalue(l, -1, 1);
+  GYRE_ASSERT(configuration != nullptr);
+  lua_insert(l, -2);
+  lua_pushcclosure(l, cjson_encode, 2);
+  lua_setfield(l, -2, "encode");
+}
+
+// ---- random numbers
+// POSIX' 48 bits, as in Redis, so that scripts which set a seed draw the same numbers; the C
+// library's own state is one for all threads.
+
+constexpr std::uint64_t random_mask = (std::uint64_t{1} << 48) - 1;
 
 std::uint64_t& random_state(lua_State* l) {
   lua_pushlightuserdata(l, &random_key);
@@ -244,12 +257,8 @@ std::uint64_t& random_state(lua_State* l) {
 
 double next_random(lua_State* l) {
   std::uint64_t& s = random_state(l);
-  s += 0x9e3779b97f4a7c15u;
-  std::uint64_t z = s;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  z ^= z >> 31;
-  return static_cast<double>(z >> 11) / 9007199254740992.0;
+  s = (s * 0x5deece66d + 0xb) & random_mask;
+  return static_cast<double>((s >> 17) % INT32_MAX) / INT32_MAX;
 }
 
 int math_random(lua_State* l) {
@@ -266,8 +275,8 @@ int math_random(lua_State* l) {
 
 int math_randomseed(lua_State* l) {
   const double d = luaL_checknumber(l, 1);
-  random_state(l) =
-      std::abs(d) < 9e18 ? static_cast<std::uint64_t>(static_cast<std::int64_t>(d)) : 1;
+  const std::int64_t seed = std::abs(d) < 9e18 ? static_cast<std::int64_t>(d) : 1;
+  random_state(l) = std::uint64_t{static_cast<std::uint32_t>(seed)} << 16 | 0x330e;
   return 0;
 }
 
@@ -327,7 +336,7 @@ void Sandbox::push_globals(lua_State* l) {
 }
 
 void Sandbox::seed(lua_State* l, std::uint64_t seed) {
-  random_state(l) = seed;
+  random_state(l) = seed & random_mask;
 }
 
 void Sandbox::open(lua_State* l) {
@@ -355,7 +364,7 @@ void Sandbox::open(lua_State* l) {
   wrap(l, "tohex", bit_tohex);
   lua_pop(l, 1);
   lua_getglobal(l, "cjson");
-  wrap(l, "encode", cjson_encode);
+  wrap_encode(l);
   lua_pushnil(l);  // what new() gives has an encode() of its own
   lua_setfield(l, -2, "new");
   lua_pop(l, 1);

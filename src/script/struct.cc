@@ -167,6 +167,7 @@ int pack(lua_State* l) {
   Format format(l, luaL_checkstring(l, 1));
   std::string out;
   int arg = 1;
+  lua_pushnil(l);  // what an argument too few is said to be
   while (const char c = format.next()) {
     out.append(format.padding(c, out.size()), '\0');
     switch (c) {
@@ -184,7 +185,7 @@ int pack(lua_State* l) {
         luaL_checkstring(l, ++arg);
         const std::string_view text = lua::text_at(l, arg);
         const std::size_t n = c == 's' || format.size() == 0 ? text.size() : format.size();
-        luaL_argcheck(l, text.size() >= n, arg, "string too short");
+        luaL_argcheck(l, text.size() >= n, arg + 1, "string too short");
         out.append(text.substr(0, n));
         if (c == 's') out.push_back('\0');
         break;
@@ -203,7 +204,9 @@ int unpack(lua_State* l) {
   luaL_checkstring(l, 2);
   const std::string_view data = lua::text_at(l, 2);
   const lua_Number from = luaL_optnumber(l, 3, 1);
-  luaL_argcheck(l, from >= 1 && from < 9e15, 3, "offset must be 1 or greater");
+  luaL_argcheck(l, from != 0, 3, "offset must be 1 or greater");
+  const bool possible = from >= 1 && from < 9e15;
+  luaL_argcheck(l, possible, 2, "data string too short");
   std::size_t at = static_cast<std::size_t>(from) - 1;
   int pushed = 0;
   const auto need = [&](std::size_t n) {

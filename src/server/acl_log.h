@@ -19,7 +19,7 @@ namespace gyre {
 
 struct AclEntry {
   std::string_view reason{};   // "command", "key", "channel", "auth"
-  std::string_view context{};  // "toplevel", "multi"
+  std::string_view context{};  // "toplevel", "multi", "lua"
   std::string object{}, user{};
   std::string client{};  // its line of CLIENT LIST; the last one's
   UnixMs at_ms = 0;

@@ -7,6 +7,7 @@
 #include "commands/table.h"
 #include "ring/slot.h"
 #include "server/server.h"
+#include "server/slow_log.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -125,7 +126,7 @@ void Blocking::step(std::uint64_t number) {
     }
     const std::size_t part = next_part(client, worker_.now_ms());
     if (part == none) {
-      worker_.metrics().blocked_clients.set(clients_.size());
+      worker_.tell_blocked();
       return arm(number, client);
     }
     client.stepping = true;
@@ -232,7 +233,7 @@ void Blocking::finish(Clients::iterator at, std::string&& reply, std::size_t ans
   const std::uint64_t number = at->first;
   const Client client = std::move(at->second);
   clients_.erase(at);
-  worker_.metrics().blocked_clients.set(clients_.size());
+  worker_.tell_blocked();
   if (client.due != 0) due_.erase({client.due, number});
   const bool error = reply.starts_with('-');
   for (std::size_t i = 0; i < client.parts.size(); ++i) {
@@ -244,6 +245,9 @@ void Blocking::finish(Clients::iterator at, std::string&& reply, std::size_t ans
   c->waits = 0;
   c->active_ms = worker_.loop_ms();
   if (error && !client.beginning) worker_.count_error(*client.spec, reply);
+  // What it took to run was the other's, whose write woke it.
+  if (!client.beginning && answered_by < client.parts.size())
+    note_slow(worker_, *c, *client.spec, client.parts[answered_by].command.args(), 0);
   Reply out(c->begin(), c->protocol);
   out.raw(reply);
   c->end(0);

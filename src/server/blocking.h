@@ -50,6 +50,8 @@ class Blocking {
     return {static_cast<std::uint16_t>(wait >> thread_shift)};
   }
 
+  std::size_t waiting() const { return clients_.size(); }
+
  private:
   static constexpr int thread_shift = 48;
   static constexpr std::size_t none = ~std::size_t{0};

@@ -101,10 +101,14 @@ void Connection::put_pushes() {
 }
 
 std::uint64_t Connection::reserve() {
-  line_.push_back({.id = next_place_, .ready = false, .mute = muted()});
+  line_.push_back({.id = next_place_, .ready = false, .spec = last_command, .mute = muted()});
   const std::uint64_t place = next_place_++;
   put_pushes();
   return place;
+}
+
+bool Connection::waits_for_answer() const {
+  return std::any_of(line_.begin(), line_.end(), [](const Place& p) { return !p.ready; });
 }
 
 void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate) {
@@ -115,6 +119,8 @@ void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t ga
   GYRE_ASSERT(p.id == place);
   p.ready = true;
   p.gate = gate;
+  if (p.spec && bytes.starts_with('-')) [[unlikely]]
+    worker_.count_error(*p.spec, bytes);
   if (!p.mute) p.bytes = std::move(bytes);
   line_bytes_ += p.bytes.size();
   worker_.mark_dirty(*this);

@@ -35,6 +35,7 @@ struct Transaction {
   bool failed = false;  // a command was refused: EXEC answers EXECABORT
   DbIndex db{};         // after the SELECTs among the commands
   std::vector<OwnedCommand> commands;
+  std::vector<std::optional<Error>> denied;  // by command, once EXEC has asked; empty: nothing is
   std::vector<Watch> watches;
   Tracking tracking{};  // of its client, once EXEC has come
 };
@@ -124,6 +125,8 @@ class Connection final : public Stream {
   // The id that reserve() will give next.
   std::uint64_t next_place() const { return next_place_; }
   bool line_empty() const { return line_.empty(); }
+  // A command of it has no answer yet.
+  bool waits_for_answer() const;
   // What it is to client-output-buffer-limit.
   ClientClass output_class() const {
     return syncing()      ? ClientClass::replica
@@ -164,6 +167,7 @@ class Connection final : public Stream {
   struct Place {
     std::uint64_t id = 0;
     bool ready = true;
+    const CommandSpec* spec = nullptr;  // whose reply it is, for INFO errorstats
     std::uint64_t gate = 0;
     bool mute = false;  // CLIENT REPLY OFF or SKIP
     std::string bytes{};

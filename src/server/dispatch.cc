@@ -96,6 +96,16 @@ void Worker::unknown(Connection& c, Args args, Reply& reply) {
          reply);
 }
 
+// Whether the command, or one that EXEC is to run, may need more memory.
+bool Worker::wants_memory(const Connection& c, const CommandSpec& spec) {
+  if (spec.flags & flag::denyoom) return true;
+  return spec.name == "EXEC" &&
+         std::any_of(c.transaction.commands.begin(), c.transaction.commands.end(),
+                     [](const OwnedCommand& command) {
+                       return (command.spec().flags & flag::denyoom) != 0;
+                     });
+}
+
 // True when the command may not run, and the client knows.
 bool Worker::refused(Connection& c, const Call& call, Reply& reply) {
   const CommandSpec& spec = *call.spec;
@@ -110,7 +120,7 @@ bool Worker::refused(Connection& c, const Call& call, Reply& reply) {
   if (!c.authenticated && !(spec.flags & flag::no_auth)) return refuse_with(Error(Errc::no_auth));
   c.last_command = &spec;
   if (const auto error = denied(c, spec, call.args)) return refuse_with(*error);
-  if ((spec.flags & flag::denyoom) && !make_room()) return refuse_with(Error(Errc::oom));
+  if (wants_memory(c, spec) && !make_room()) return refuse_with(Error(Errc::oom));
   if (c.subscribed() && c.protocol == 2 && !spec_allowed_while_subscribed(spec)) {
     return refuse_with(
         Error(Errc::err, "Can't execute '" + to_lower(spec.name) +
@@ -147,11 +157,23 @@ bool Worker::queue_in_multi(Connection& c, const CommandSpec& spec, Args args, R
 }
 
 // By CLIENT PAUSE.
-bool Worker::paused(const CommandSpec& spec) const {
-  return spec.name.substr(0, 6) != "CLIENT" &&
-         (!server_.pause_writes_only || (spec.flags & (flag::write | flag::may_replicate)) ||
-          spec.name == "EXEC") &&
-         wall_ms() < server_.pause_clients_until.load(std::memory_order_relaxed);
+bool Worker::paused(const Connection& c, const CommandSpec& spec, Args args) {
+  if (spec.name.substr(0, 6) == "CLIENT" ||
+      wall_ms() >= server_.pause_clients_until.load(std::memory_order_relaxed))
+    return false;
+  if (!server_.pause_writes_only) return true;
+  const auto writes = [this](const CommandSpec& of, Args its) {
+    return (of.flags & (flag::write | flag::may_replicate)) != 0 &&
+           !((of.flags & flag::script_call) && only_reads(of, its));
+  };
+  if (spec.name != "EXEC") return writes(spec, args);
+  return std::any_of(
+      c.transaction.commands.begin(), c.transaction.commands.end(),
+      [&](const OwnedCommand& command) { return writes(command.spec(), command.args()); });
+}
+
+void Worker::tell_blocked() {
+  metrics_.blocked_clients.set(blocking_.waiting() + client_paused_.size());
 }
 
 // ---- while a script pauses
@@ -162,8 +184,8 @@ bool Worker::waits_for_script(Connection& c, const Call& call, Reply& reply) {
   if (!spec) return false;
   if (scripts_->busy()) {
     if (spec->flags & flag::allow_busy) return false;
-    refuse(c, spec, Error(Errc::busy), reply);
-    return true;
+    // A client whose own script it is hears nothing before that has ended.
+    if (!c.waits_for_answer()) return refuse(c, spec, Error(Errc::busy), reply), true;
   }
   c.end(0);
   c.suspend();
@@ -227,19 +249,24 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
     measured_ = ticks_now();
     return;
   }
-  if (server_.pause_clients_until.load(std::memory_order_relaxed) > 0 && paused(*spec)) {
+  if (server_.pause_clients_until.load(std::memory_order_relaxed) > 0 &&
+      paused(c, *spec, call.args)) {
     c.end(0);
     c.reply_mode = mode_before;  // it begins again later
     c.suspend();
     c.defer(OwnedCommand(*spec, c.db, call.args));
     client_paused_.push_back(c.id);
+    tell_blocked();
     return;
   }
   const bool monitored = server_.monitoring_threads.load(std::memory_order_relaxed) != 0;
   if (monitored && spec->name == "EXEC" && !c.transaction.failed) {
-    for (const OwnedCommand& command : c.transaction.commands)
+    for (const OwnedCommand& command : c.transaction.commands) {
       tell_monitors(c, command.spec(), command.db(), command.args());
+      tell_monitors_of_script(c, command.spec(), command.db(), command.args());
+    }
   }
+  if (monitored) tell_monitors_of_script(c, *spec, c.db, call.args);
   const std::size_t start = reply.out().size();
   spec->run ? route(c, call, reply) : run_session(c, *spec, call.args, reply);
   // CLIENT CACHING is about the next command, or the transaction that begins with it.
@@ -271,8 +298,9 @@ void Worker::dispatch_carefully(Connection& c, const Call& call) {
   CommandStats& stats = command_stats_[command_index(spec)];
   stats.calls.add();
   stats.ticks.add(took);
-  if (took >= slow_ticks_ && !(spec.flags & flag::skip_slowlog))
-    slow_log_note(*this, c, args, static_cast<std::int64_t>(ticks_to_us(took)));
+  stats.took.add(took);
+  if (took >= slow_ticks_)
+    note_slow(*this, c, spec, args, static_cast<std::int64_t>(ticks_to_us(took)));
   if (measured_ - clock_read_ > ticks_per_ms_) read_clock();
 }
 
@@ -348,6 +376,13 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
     // No key at all (PING): here, at once.
     if (c.subscribed() && c.protocol == 2 && spec.name == "PING")
       return pong_message(c, args, reply);
+    if (spec.wanders && server_.alone() && spec.wanders(args)) {
+      c.end_dropped();
+      Transaction one;
+      one.commands.emplace_back(spec, c.db, args);
+      one.tracking = tracking_of(c);
+      return run_one_under_barrier(c, std::move(one));
+    }
     CommandContext ctx(args, reply, c.db, now_, spaces_, nullptr, random_, command_options_);
     ctx.publish_to(*this, spec);
     spec.run(ctx);
@@ -453,6 +488,11 @@ void Worker::run_by_job(Connection& c, const Call& call, Reply& reply) {
 
 void Worker::count_error(const CommandSpec& spec, std::string_view reply) {
   command_stats_[command_index(spec)].failed.add();
+  // Of a script whoever ran it has counted its error.
+  if (!(spec.flags & flag::script_call)) count_error(reply);
+}
+
+void Worker::count_error(std::string_view reply) {
   metrics_.total_error_replies.add();
   errors_.note(reply.substr(0, 64));
 }

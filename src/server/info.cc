@@ -420,6 +420,7 @@ void reset_statistics(Worker& worker) {
   for (std::size_t i = 0; i < all_commands().size(); ++i) {
     CommandStats& s = worker.stats(i);
     for (MetricCell* cell : {&s.calls, &s.ticks, &s.rejected, &s.failed}) cell->set(0);
+    s.took.reset();
   }
 }
 

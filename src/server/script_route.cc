@@ -30,7 +30,28 @@ void bring_text(OwnedCommand& command, const NodeScripts& scripts) {
   const CommandSpec& to = (command.spec().flags & flag::write) ? *eval : *eval_ro;
   words[0] = to.name;
   words[1] = program->text;
+  ScriptRightsPtr rights = std::move(command.rights);
   command = OwnedCommand(to, command.db(), Args(words));
+  command.rights = std::move(rights);
+}
+
+// Whether a script or function says of itself that it does not write.
+bool Worker::only_reads(const CommandSpec& spec, Args args) {
+  if (spec.name.starts_with("FCALL")) {
+    const auto libraries = server_.scripts.libraries();
+    const auto at = libraries->by_function.find(to_lower(args[1]));
+    if (at == libraries->by_function.end()) return false;
+    return std::any_of(at->second->functions.begin(), at->second->functions.end(),
+                       [&](const Function& f) {
+                         return f.flags.no_writes && equals_ignore_case(f.name, args[1]);
+                       });
+  }
+  if (by_sha(spec)) {
+    const auto program = server_.scripts.find(to_lower(args[1]));
+    return program && program->flags.no_writes;
+  }
+  const auto program = read_program(args[1]);
+  return program && program->flags.no_writes;
 }
 
 Reach reach_of(const CommandSpec& spec, Args args, const NodeScripts& scripts) {
@@ -64,12 +85,14 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   const Slot slot = slots.empty() ? space_->first_slot() : slots[0];
   bool everywhere = !alone && slots.empty() && c.cluster_aware;
   // One that stayed in the slot of its keys before runs where that is acted for.
-  if (!alone && !c.cluster_aware && (several || reach_of(spec, args, server_.scripts) != Reach::one_thread)) {
+  if (!alone && !c.cluster_aware &&
+      (several || reach_of(spec, args, server_.scripts) != Reach::one_thread)) {
     c.end_dropped();
     Request r;
     r.protocol = c.protocol;
     r.levels = c.levels_now();
     r.commands.emplace_back(spec, c.db, args);
+    r.commands.back().rights = rights_of(c);
     c.note_write(spec, args, c.db);
     return transact(c, std::move(r));
   }
@@ -84,6 +107,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   if (everywhere) {
     Transaction one;
     one.commands.emplace_back(spec, c.db, args);
+    one.commands.back().rights = rights_of(c);
     one.tracking = tracking_of(c);
     return run_script_everywhere(c, std::move(one), false);
   }
@@ -92,6 +116,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
       !server_.scripts.find(sha1_hex(args[1])))
     (void)scripts_->interpreter().load(args[1]);
   Request r = request_of(c, spec, args, slot);
+  r.commands.back().rights = rights_of(c);
   if (!alone) bring_text(r.commands.back(), server_.scripts);
   submit(std::move(r));
 }

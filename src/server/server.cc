@@ -228,15 +228,26 @@ CommandOptions Server::command_options() const {
 }
 
 void Server::register_hooks() {
-  for (const Option o :
-       {Option::hash_max_listpack_entries, Option::hash_max_listpack_value,
-        Option::set_max_intset_entries, Option::zset_max_listpack_entries,
-        Option::zset_max_listpack_value, Option::list_max_listpack_size,
-        Option::hll_sparse_max_bytes, Option::stream_node_max_entries, Option::proto_max_bulk_len,
-        Option::client_output_buffer_limit, Option::notify_keyspace_events, Option::maxmemory,
-        Option::maxmemory_policy, Option::maxmemory_samples, Option::maxmemory_eviction_tenacity,
-        Option::lfu_log_factor, Option::lfu_decay_time, Option::slowlog_log_slower_than,
-        Option::tracking_table_max_keys}) {
+  for (const Option o : {Option::hash_max_listpack_entries,
+                         Option::hash_max_listpack_value,
+                         Option::set_max_intset_entries,
+                         Option::zset_max_listpack_entries,
+                         Option::zset_max_listpack_value,
+                         Option::list_max_listpack_size,
+                         Option::hll_sparse_max_bytes,
+                         Option::stream_node_max_entries,
+                         Option::proto_max_bulk_len,
+                         Option::client_output_buffer_limit,
+                         Option::notify_keyspace_events,
+                         Option::maxmemory,
+                         Option::maxmemory_policy,
+                         Option::maxmemory_samples,
+                         Option::maxmemory_eviction_tenacity,
+                         Option::lfu_log_factor,
+                         Option::lfu_decay_time,
+                         Option::slowlog_log_slower_than,
+                         Option::latency_monitor_threshold,
+                         Option::tracking_table_max_keys}) {
     config_.on_change(o, [this] { apply_options(); });
   }
   config_.on_change(Option::appendfsync, [this] {

@@ -24,6 +24,7 @@
 #include "server/accounts.h"
 #include "server/import.h"
 #include "server/info.h"
+#include "server/latency.h"
 #include "server/membership.h"
 #include "server/node_scripts.h"
 #include "server/pubsub.h"
@@ -108,6 +109,7 @@ class Server final : public StoreSink {
   std::atomic<bool> cron_paused{false};              // DEBUG PAUSE-CRON
   std::atomic<bool> all_in_scripts{false};           // DEBUG SET-DISABLE-DENY-SCRIPTS
   SlowLog slow_log;
+  LatencyLog latency_log;
   ChannelDirectory channels;                         // who listens; any thread
   std::atomic<std::uint64_t> monitoring_threads{0};  // a bit for each that has a MONITOR client
   InfoSampler sampler;

@@ -288,33 +288,15 @@ void asking(SessionCall& call) {
   call.reply.ok();
 }
 
-// What Redis' tools would change by hand.
-constexpr auto manual = std::to_array<std::string_view>({
-    "ADDSLOTS",
-    "ADDSLOTSRANGE",
-    "BUMPEPOCH",
-    "DELSLOTS",
-    "DELSLOTSRANGE",
-    "FAILOVER",
-    "FLUSHSLOTS",
-    "FORGET",
-    "MEET",
-    "REPLICATE",
-    "RESET",
-    "SAVECONFIG",
-    "SET-CONFIG-EPOCH",
-    "SETSLOT",
-});
+// What Redis' tools would change.
+void by_hand(SessionCall& call) {
+  if (!call.connection.cluster_aware && call.server().alone()) return disabled(call);
+  call.reply.error("CLUSTER " + to_upper(call.args[1]) +
+                   " does not apply: slots are placed by the ring; see GYRE NODES");
+}
 
 void other(SessionCall& call) {
-  const std::string_view name = call.args[1];
-  for (const std::string_view word : manual) {
-    if (!is_word(name, word)) continue;
-    if (!call.connection.cluster_aware && call.server().alone()) return disabled(call);
-    return call.reply.error("CLUSTER " + std::string(word) +
-                            " does not apply: slots are placed by the ring; see GYRE NODES");
-  }
-  call.reply.error("unknown subcommand '" + std::string(name.substr(0, 128)) +
+  call.reply.error("unknown subcommand '" + std::string(call.args[1].substr(0, 128)) +
                    "'. Try CLUSTER HELP.");
 }
 
@@ -328,6 +310,20 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"CLUSTER|KEYSLOT", cluster_only<keyslot>},
     {"CLUSTER|COUNTKEYSINSLOT", cluster_only<countkeysinslot>},
     {"CLUSTER|GETKEYSINSLOT", cluster_only<getkeysinslot>},
+    {"CLUSTER|ADDSLOTS", by_hand},
+    {"CLUSTER|ADDSLOTSRANGE", by_hand},
+    {"CLUSTER|BUMPEPOCH", by_hand},
+    {"CLUSTER|DELSLOTS", by_hand},
+    {"CLUSTER|DELSLOTSRANGE", by_hand},
+    {"CLUSTER|FAILOVER", by_hand},
+    {"CLUSTER|FLUSHSLOTS", by_hand},
+    {"CLUSTER|FORGET", by_hand},
+    {"CLUSTER|MEET", by_hand},
+    {"CLUSTER|REPLICATE", by_hand},
+    {"CLUSTER|RESET", by_hand},
+    {"CLUSTER|SAVECONFIG", by_hand},
+    {"CLUSTER|SET-CONFIG-EPOCH", by_hand},
+    {"CLUSTER|SETSLOT", by_hand},
     {"READONLY", cluster_only<readonly>},
     {"READWRITE", cluster_only<readwrite>},
     {"ASKING", cluster_only<asking>},

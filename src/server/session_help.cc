@@ -105,6 +105,9 @@ void slowlog(SessionCall& call) {
 void latency(SessionCall& call) {
   help(call,
        "HISTORY <event>|Return the samples of an event.\n"
+       "DOCTOR|Return what was slow, in words.\n"
+       "HISTOGRAM [<command> ...]|Return how many calls of each command took how many "
+       "microseconds, adding up.\n"
        "LATEST|Return the last sample of every event.\n"
        "RESET [<event> ...]|Forget samples.");
 }

@@ -34,6 +34,7 @@ std::span<const SessionRow> cluster_handlers();      // session_cluster.cc
 std::span<const SessionRow> gyre_handlers();         // session_gyre.cc
 std::span<const SessionRow> inside_handlers();       // session_inside.cc
 std::span<const SessionRow> script_handlers();       // session_script.cc
+std::span<const SessionRow> latency_handlers();      // session_latency.cc
 std::span<const SessionRow> help_handlers();         // session_help.cc
 
 inline bool is_word(std::string_view arg, std::string_view word) {

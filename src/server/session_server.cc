@@ -75,19 +75,6 @@ void shutdown(SessionCall& call) {
   if (!call.server().stopping()) call.server().request_stop();
 }
 
-void swapdb(SessionCall& call) {
-  const auto first = int_of(call, 1, "invalid first DB index");
-  if (!first) return;
-  const auto second = int_of(call, 2, "invalid second DB index");
-  if (!second) return;
-  const std::int64_t databases = call.server().config().databases;
-  if (*first < 0 || *first >= databases || *second < 0 || *second >= databases) {
-    return call.reply.error("DB index is out of range");
-  }
-  if (*first == *second) return call.reply.ok();
-  call.reply.error("SWAPDB of two different databases is not built yet");
-}
-
 // Nodes of a ring are equals: each is a master without replicas to Redis' eyes.
 void role(SessionCall& call) {
   call.reply.array(3);
@@ -133,12 +120,6 @@ void slowlog_reset(SessionCall& call) {
   call.reply.ok();
 }
 
-// No latency events are recorded yet, whatever latency-monitor-threshold says: none to show or
-// forget.
-void latency_reset(SessionCall& call) {
-  call.reply.integer(0);
-}
-
 constexpr auto rows = std::to_array<SessionRow>({
     {"CONFIG|GET", config_get},
     {"CONFIG|SET", config_set},
@@ -154,15 +135,11 @@ constexpr auto rows = std::to_array<SessionRow>({
     {"COMMAND|LIST", command},
     {"COMMAND|HELP", command},
     {"SHUTDOWN", shutdown},
-    {"SWAPDB", swapdb},
     {"ROLE", role},
     {"MODULE|LIST", empty_array},
     {"SLOWLOG|GET", slowlog_get},
     {"SLOWLOG|LEN", slowlog_len},
     {"SLOWLOG|RESET", slowlog_reset},
-    {"LATENCY|LATEST", empty_array},
-    {"LATENCY|HISTORY", empty_array},
-    {"LATENCY|RESET", latency_reset},
 });
 
 }  // namespace

@@ -88,12 +88,12 @@ void SlowLog::clear() {
   entries_.clear();
 }
 
-void slow_log_note(Worker& worker, const Connection& client, Args args, std::int64_t us) {
+void note_slow(Worker& worker, const Connection& client, const CommandSpec& spec, Args args,
+               std::int64_t us) {
+  worker.note_latency((spec.flags & flag::fast) ? "fast-command" : "command", us);
   const Config& config = worker.server().config();
   const std::int64_t bound = config.slowlog_log_slower_than;
-  if (bound < 0 || us < bound || args.empty()) return;
-  const CommandSpec* spec = find_command(args);
-  if (spec && (spec->flags & flag::skip_slowlog)) return;
+  if (bound < 0 || us < bound || (spec.flags & flag::skip_slowlog)) return;
   worker.server().slow_log.note(args, us, worker.wall_ms(), {client.peer_address(), client.name},
                                 static_cast<std::size_t>(config.slowlog_max_len.get()));
 }

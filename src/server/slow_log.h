@@ -21,6 +21,7 @@
 namespace gyre {
 
 class Connection;
+struct CommandSpec;
 class Worker;
 
 struct SlowEntry {
@@ -52,7 +53,9 @@ class SlowLog {
 bool secret_argument(Args args, std::size_t i);
 inline constexpr std::string_view hidden_argument = "(redacted)";
 
-// Notes the command when it was slow by the present configuration. us: how long it ran.
-void slow_log_note(Worker& worker, const Connection& client, Args args, std::int64_t us);
+// Notes the command, here and in the latency log, when it was slow by the present configuration.
+// us: how long it ran.
+void note_slow(Worker& worker, const Connection& client, const CommandSpec& spec, Args args,
+               std::int64_t us);
 
 }  // namespace gyre

@@ -7,11 +7,13 @@
 #include <algorithm>
 
 #include "base/numbers.h"
+#include "base/ticks.h"
 #include "commands/table.h"
 #include "ring/slot.h"
 #include "server/join.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/slow_log.h"
 #include "server/worker.h"
 #include "server/worker_scripts.h"
 
@@ -143,8 +145,15 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   const bool scripts = std::any_of(
       t.commands.begin(), t.commands.end(),
       [](const OwnedCommand& command) { return (command.spec().flags & flag::script_call) != 0; });
-  if (server_.alone() && scripts && (server_.shards() > 1 || walks))
+  if (scripts) {
+    const ScriptRightsPtr rights = rights_of(c);
+    for (OwnedCommand& command : t.commands) command.rights = rights;
+  }
+  if (server_.alone() && scripts && (server_.shards() > 1 || walks)) {
+    for (const OwnedCommand& command : t.commands)
+      t.denied.push_back(denied(c, command.spec(), command.args(), true));
     return run_script_everywhere(c, std::move(t), true);
+  }
   if (server_.alone() && (!one_shard || walks)) {
     // Several threads: all stand still while it runs here.
     const bool done = with_barrier([&] {
@@ -185,7 +194,9 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   }
   if (spans && session->empty()) return transact(c, std::move(r));
   const std::uint64_t place = c.reserve();
-  if (session->empty() && !r.commands.empty() && !slots.empty()) {
+  // Without a watched key nothing but the ring keeps it from running.
+  if (session->empty() && !r.commands.empty() && !slots.empty() && r.watches.empty()) {
+    for (const OwnedCommand& command : r.commands) count_inside(command.spec(), {});
     r.ticket = {
         .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = place};
     return submit(std::move(r));
@@ -193,7 +204,10 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   // Session commands and what is denied are answered here, between the answers of the others, once
   // those are known.
   c.suspend();
-  auto finish = [this, id = c.id, place, session, count](std::string&& reply, std::uint64_t gate) {
+  std::vector<const CommandSpec*> sent;
+  for (const OwnedCommand& command : r.commands) sent.push_back(&command.spec());
+  auto finish = [this, id = c.id, place, session, count, sent = std::move(sent)](
+                    std::string&& reply, std::uint64_t gate) {
     Connection* client = find(id);
     if (!client) return;
     if (reply.starts_with('*') || reply.empty()) {
@@ -209,6 +223,7 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
             own.denied ? writer.error(*own.denied)
                        : run_session_inline(*client, own.command, writer);
           } else if (next_part < parts.size()) {
+            count_inside(*sent[next_part], parts[next_part]);
             writer.raw(parts[next_part++]);
           }
         }
@@ -243,10 +258,31 @@ void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
     CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
                        command_options_);
     ctx.publish_to(*this, command.spec());
+    const std::size_t before = reply.out().size();
+    const std::uint64_t began = ticks_now();
     command.spec().run(ctx);
+    measure_inside(c, command, began, std::string_view(reply.out()).substr(before));
     if (t.tracking.remembers)
       engine_->remember(command.spec(), command.args(), command.db(), t.tracking.reader);
   }
+}
+
+// Commands that EXEC runs are commands in the statistics. reply: empty where it is not known.
+void Worker::count_inside(const CommandSpec& spec, std::string_view reply) {
+  stats(command_index(spec)).calls.add();
+  if (reply.starts_with('-')) count_error(spec, reply);
+}
+
+void Worker::measure_inside(const Connection& c, const OwnedCommand& command, std::uint64_t began,
+                            std::string_view reply) {
+  count_inside(command.spec(), reply);
+  const std::uint64_t took = ticks_now() - began;
+  CommandStats& s = stats(command_index(command.spec()));
+  s.ticks.add(took);
+  s.took.add(took);
+  if (took >= slow_ticks_)
+    note_slow(*this, c, command.spec(), command.args(),
+              static_cast<std::int64_t>(ticks_to_us(took)));
 }
 
 void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
@@ -262,7 +298,9 @@ void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Repl
   call.all_here = all_here;
   const std::size_t before = reply.out().size();
   acting_ = &c;
+  const std::uint64_t began = ticks_now();
   handler(call);
+  measure_inside(c, command, began, std::string_view(reply.out()).substr(before));
   refresh_users();
   acting_ = nullptr;
   if (call.deferred) {

@@ -149,6 +149,13 @@ void Worker::flush_mail() {
   }
 }
 
+// An event that took so long, when that is of interest.
+void Worker::note_latency(std::string_view event, std::int64_t us) {
+  const std::int64_t threshold = server_.config().latency_monitor_threshold;
+  if (threshold > 0 && us >= threshold * 1000)
+    server_.latency_log.note(event, us / 1000, wall_ms() / 1000);
+}
+
 void Worker::refresh_command_options() {
   const std::uint64_t version = server_.command_options_version();
   if (version == command_options_version_) return;
@@ -159,7 +166,9 @@ void Worker::refresh_command_options() {
   const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
   space_->tracked().set_limit(tracked == 0 ? 0
                                            : std::max<std::size_t>(1, tracked / server_.shards()));
+  const std::int64_t late_ms = server_.config().latency_monitor_threshold;
   slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
+  if (late_ms > 0) slow_ticks_ = std::min(slow_ticks_, us_to_ticks(late_ms * 1000));
   refresh_users();
 }
 
@@ -504,9 +513,14 @@ void Worker::tick() {
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
   }
   if (loaded_) {
-    engine_->set_active_expire(server_.active_expire && !server_.cron_paused);
+    engine_->set_active_expire(server_.active_expire && !server_.cron_paused &&
+                               wall_ms() >=
+                                   server_.pause_clients_until.load(std::memory_order_relaxed));
     look_at_memory();
+    const std::uint64_t expired = metrics_.expired_keys.get(), began = ticks_now();
     engine_->tick(0);
+    if (metrics_.expired_keys.get() != expired)
+      note_latency("expire-cycle", static_cast<std::int64_t>(ticks_to_us(ticks_now() - began)));
     published_.memory_full.store(engine_->memory_full(), std::memory_order_relaxed);
   }
   watch_links(now);
@@ -537,6 +551,7 @@ void Worker::tick() {
   if (!client_paused_.empty() && wall_ms() >= paused_until) {
     std::vector<std::uint64_t> ids;
     ids.swap(client_paused_);
+    tell_blocked();
     for (const std::uint64_t id : ids) {
       if (Connection* c = find(id)) c->resume();
     }

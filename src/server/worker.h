@@ -35,6 +35,7 @@
 #include "server/connection.h"
 #include "server/info.h"
 #include "server/inside.h"
+#include "server/latency.h"
 #include "server/mailbox.h"
 #include "server/migrate.h"
 #include "server/pubsub.h"
@@ -43,6 +44,7 @@
 namespace gyre {
 
 class Server;
+class UserRights;
 class WorkerScripts;
 
 // Counters that other threads read (INFO): published at the end of a turn.
@@ -70,6 +72,7 @@ struct CommandStats {
   MetricCell calls, rejected, failed;
   MetricCell
       ticks;  // of the processor (base/ticks.h): single commands take less than a microsecond
+  Durations took;
 };
 
 class Worker final : public EngineHost {
@@ -175,6 +178,10 @@ class Worker final : public EngineHost {
                               bool at_exec = false);
   // The same of a key that no row names; what is read of it.
   std::optional<Error> denied_read(Connection& c, const CommandSpec& spec, std::string_view key);
+  // What the calls of its scripts are asked about; nullptr: it may do everything.
+  ScriptRightsPtr rights_of(Connection& c);
+  void note_denied_call(const UserRights& rights, const CommandSpec& spec, Args args);
+  void count_denied(Denied why);
   void note_denied(Connection& c, Denied why, std::string_view object, bool in_multi);
   // AUTH or HELLO, by which somebody tried to be `name`.
   void note_denied_login(Connection& c, std::string_view command, std::string_view name);
@@ -189,6 +196,12 @@ class Worker final : public EngineHost {
 
   // The error of a reply that came after dispatch() had returned.
   void count_error(const CommandSpec& spec, std::string_view reply);
+  void count_error(std::string_view reply);
+  void count_inside(const CommandSpec& spec, std::string_view reply);
+  // blocked_clients: those that wait for keys, and those that CLIENT PAUSE holds.
+  void tell_blocked();
+  void note_latency(std::string_view event, std::int64_t us);
+  void tell_monitors_of_call(const CommandSpec& spec, DbIndex db, Args args);
   // A timer has run: what it made leaves before the poll.
   void timer_ran() { timer_ran_ = true; }
   Blocking& blocking() { return blocking_; }
@@ -217,6 +230,7 @@ class Worker final : public EngineHost {
   void apart(const std::function<void()>& f) override;
   void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol,
                       const Tracking& tracking) override;
+  ScriptRightsPtr rights_from(std::string_view text) override;
   void published_elsewhere(const Publish& message) override;
   std::uint64_t publish(ChannelKind kind, std::string_view channel,
                         std::string_view message) override;
@@ -258,11 +272,13 @@ class Worker final : public EngineHost {
     Worker& worker_;
   };
 
+  static bool wants_memory(const Connection& c, const CommandSpec& spec);
   bool refused(Connection& c, const Call& call, Reply& reply);
   void refuse(Connection& c, const CommandSpec* spec, const Error& error, Reply& reply);
   void unknown(Connection& c, Args args, Reply& reply);
   bool queue_in_multi(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
-  bool paused(const CommandSpec& spec) const;
+  bool paused(const Connection& c, const CommandSpec& spec, Args args);
+  bool only_reads(const CommandSpec& spec, Args args);
   void measure(Connection& c, const CommandSpec& spec, Args args);
   void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void route(Connection& c, const Call& call, Reply& reply);
@@ -283,6 +299,8 @@ class Worker final : public EngineHost {
   bool answers_here(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void scatter(Connection& c, const CommandSpec& spec, Args args);
   void run_inline(Connection& c, const Transaction& t, Reply& reply);
+  void measure_inside(const Connection& c, const OwnedCommand& command, std::uint64_t began,
+                      std::string_view reply);
   void run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
                           bool all_here = false);
   void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) const;
@@ -330,6 +348,9 @@ class Worker final : public EngineHost {
   void redirection_broken(std::uint64_t client, std::uint64_t redirect);
   // To every MONITOR client of the node: a command that has run.
   void tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args);
+  void tell_monitors_of_script(const Connection& by, const CommandSpec& spec, DbIndex db,
+                               Args args);
+  void show_monitors(std::string_view by, DbIndex db, Args args);
 
   friend class Server;
   friend class WorkerScripts;
@@ -378,10 +399,11 @@ class Worker final : public EngineHost {
   UnixMs now_ = 0;                // as the commands of this turn know it: read_clock()
   std::uint64_t clock_read_ = 0;  // when, in ticks
   const std::uint64_t ticks_per_ms_;
-  std::uint64_t slow_ticks_ = ~std::uint64_t{0};  // of slowlog-log-slower-than
-  std::uint64_t measured_ = 0;                    // up to when: the end of the last command
-  std::vector<bool> missing_subcommand_;          // by command index: a container
-  std::string early_;  // its reply, when it came before its place was reserved
+  std::uint64_t slow_ticks_ =
+      ~std::uint64_t{0};                  // of slowlog-log-slower-than or latency-monitor-threshold
+  std::uint64_t measured_ = 0;            // up to when: the end of the last command
+  std::vector<bool> missing_subcommand_;  // by command index: a container
+  std::string early_;                     // its reply, when it came before its place was reserved
   std::uint64_t gate_seen_ = 0;
   std::string batch_;
   bool batch_had_messages_ = false;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "base/numbers.h"
 #include "commands/command_command.h"
 #include "server/server.h"
 #include "server/session_parts.h"
+#include "server/user_rights.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -32,27 +32,14 @@ std::string refusal_at_exec(Denied why) {
   return text + "no permission to execute the command or subcommand";
 }
 
-// The option by which SORT reads keys that its arguments do not name.
-std::optional<std::string_view> wandering_option(Args args) {
-  for (std::size_t i = 2; i + 1 < args.size(); ++i) {
-    if (is_word(args[i], "limit")) {
-      i += 2;
-    } else if (is_word(args[i], "store")) {
-      ++i;
-    } else if (is_word(args[i], "get")) {
-      return "GET";
-    } else if (is_word(args[i], "by")) {
-      if (args[++i].find('*') != std::string_view::npos) return "BY";
-    }
-  }
-  return std::nullopt;
+std::string line_of(Worker& worker, Connection& c) {
+  std::string line = client_line(worker, c, {});
+  line.pop_back();  // its line end
+  return line;
 }
 
-void note(Worker& worker, Connection& c, AclEntry&& entry, bool in_multi) {
+void note(Worker& worker, AclEntry&& entry) {
   Server& server = worker.server();
-  entry.context = in_multi ? "multi" : "toplevel";
-  entry.client = client_line(worker, c, {});
-  entry.client.pop_back();  // its line end
   entry.at_ms = worker.wall_ms();
   server.accounts().log.note(std::move(entry),
                              static_cast<std::size_t>(server.config().acllog_max_len.get()));
@@ -84,18 +71,16 @@ std::optional<Error> Worker::denied(Connection& c, const CommandSpec& spec, Args
     return Error(Errc::no_perm,
                  at_exec ? refusal_at_exec(verdict.why) : refusal(verdict.why, spec));
   }
-  // What a script calls is not asked about where it runs, which may be another node.
-  if (spec.flags & flag::script_call) {
-    note_denied(c, Denied::command, command_shown_name(spec), at_exec || c.transaction.open);
-    return Error(Errc::no_perm,
-                 "scripts and functions run only for users who may do everything: all commands, "
-                 "keys and channels");
-  }
-  if (!spec.wanders) return std::nullopt;
-  const auto option = wandering_option(args);
-  if (!option || c.user->may_touch_all(spec, args, access::read)) return std::nullopt;
-  return Error(Errc::err, std::string(*option) +
-                              " option of SORT denied due to insufficient ACL permissions.");
+  return denied_option(*c.user, spec, args);
+}
+
+ScriptRightsPtr Worker::rights_of(Connection& c) {
+  if (c.unrestricted) return nullptr;
+  return std::make_shared<const UserRights>(c.user, line_of(*this, c));
+}
+
+ScriptRightsPtr Worker::rights_from(std::string_view text) {
+  return UserRights::from_text(text);
 }
 
 std::optional<Error> Worker::denied_read(Connection& c, const CommandSpec& spec,
@@ -105,19 +90,41 @@ std::optional<Error> Worker::denied_read(Connection& c, const CommandSpec& spec,
   return Error(Errc::no_perm, refusal(Denied::key, spec));
 }
 
-void Worker::note_denied(Connection& c, Denied why, std::string_view object, bool in_multi) {
+void Worker::count_denied(Denied why) {
   auto& counter = why == Denied::key       ? metrics_.acl_access_denied_key
                   : why == Denied::channel ? metrics_.acl_access_denied_channel
                                            : metrics_.acl_access_denied_cmd;
   counter.add();
-  note(*this, c, {.reason = reason_of(why), .object = std::string(object), .user = c.user->name()},
-       in_multi);
+}
+
+void Worker::note_denied(Connection& c, Denied why, std::string_view object, bool in_multi) {
+  count_denied(why);
+  note(*this, {.reason = reason_of(why),
+               .context = in_multi ? "multi" : "toplevel",
+               .object = std::string(object),
+               .user = c.user->name(),
+               .client = line_of(*this, c)});
+}
+
+void Worker::note_denied_call(const UserRights& rights, const CommandSpec& spec, Args args) {
+  const Verdict verdict = rights.user().check(spec, args);
+  if (verdict.why == Denied::nothing) return;  // an option of SORT, which Redis does not log
+  count_denied(verdict.why);
+  note(*this, {.reason = reason_of(verdict.why),
+               .context = "lua",
+               .object = verdict.why == Denied::command ? command_shown_name(spec)
+                                                        : std::string(args[verdict.at]),
+               .user = rights.user().name(),
+               .client = rights.client()});
 }
 
 void Worker::note_denied_login(Connection& c, std::string_view command, std::string_view name) {
   metrics_.acl_access_denied_auth.add();
-  note(*this, c, {.reason = "auth", .object = std::string(command), .user = std::string(name)},
-       c.transaction.open);
+  note(*this, {.reason = "auth",
+               .context = c.transaction.open ? "multi" : "toplevel",
+               .object = std::string(command),
+               .user = std::string(name),
+               .client = line_of(*this, c)});
 }
 
 // A user is gone, or may no longer listen: its clients are closed. Whoever runs the command that

@@ -47,13 +47,29 @@ void Worker::monitor(Connection& c, bool on) {
 }
 
 void Worker::tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args) {
-  if (spec.flags & (flag::skip_monitor | flag::admin)) return;
+  if (!(spec.flags & (flag::skip_monitor | flag::admin)))
+    show_monitors(by.peer_address(), db, args);
+}
+
+// Before it runs, so that its calls come behind it.
+void Worker::tell_monitors_of_script(const Connection& by, const CommandSpec& spec, DbIndex db,
+                                     Args args) {
+  if (spec.flags & flag::script_call) show_monitors(by.peer_address(), db, args);
+}
+
+void Worker::tell_monitors_of_call(const CommandSpec& spec, DbIndex db, Args args) {
+  if (server_.monitoring_threads.load(std::memory_order_relaxed) != 0 &&
+      !(spec.flags & (flag::skip_monitor | flag::admin)))
+    show_monitors("lua", db, args);
+}
+
+void Worker::show_monitors(std::string_view by, DbIndex db, Args args) {
   const UnixMs now = wall_ms();
   char time[48];
   std::snprintf(time, sizeof time, "+%lld.%06lld [%u ", static_cast<long long>(now / 1000),
                 static_cast<long long>(now % 1000 * 1000), static_cast<unsigned>(db.value));
   std::string text = time;
-  text.append(by.peer_address()).append("]");
+  text.append(by).append("]");
   for (std::size_t i = 0; i < args.size(); ++i) {
     text += ' ';
     put_quoted(text, secret_argument(args, i) ? hidden_argument : args[i]);

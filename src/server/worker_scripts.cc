@@ -6,6 +6,7 @@
 #include "ring/slot.h"
 #include "server/server.h"
 #include "server/session.h"
+#include "server/user_rights.h"
 #include "server/worker.h"
 
 namespace gyre {
@@ -213,13 +214,20 @@ void WorkerScripts::run_commands_everywhere() {
       return reply.null_array();
   }
   if (e.exec) reply.array(e.commands.commands.size());
-  for (const OwnedCommand& command : e.commands.commands) {
+  for (std::size_t i = 0; i < e.commands.commands.size(); ++i) {
+    const OwnedCommand& command = e.commands.commands[i];
     const CommandSpec& spec = command.spec();
+    if (!e.commands.denied.empty() && e.commands.denied[i]) {
+      reply.error(*e.commands.denied[i]);
+      continue;
+    }
     CommandContext ctx(command.args(), reply, command.db(), worker_.wall_ms(), worker_.spaces(),
                        nullptr, worker_.random(), worker_.command_options());
     ctx.publish_to(worker_, spec);
+    const std::size_t before = reply.out().size();
     if (!spec.run) {
       session(ctx, spec, reply);
+      if (e.exec) worker_.count_inside(spec, std::string_view(reply.out()).substr(before));
       continue;
     }
     const Tracking& tracking = e.commands.tracking;
@@ -227,8 +235,10 @@ void WorkerScripts::run_commands_everywhere() {
     if (spec.flags & flag::script_call) {
       ctx.scripts = &runner_;
       ctx.guard = &guard;
+      ctx.rights = command.rights.get();
     }
     spec.run(ctx);
+    if (e.exec) worker_.count_inside(spec, std::string_view(reply.out()).substr(before));
     if (tracking.remembers)
       worker_.engine().remember(spec, command.args(), command.db(), tracking.reader);
     if ((spec.flags & flag::script_call) && e.barrier && spec.name.starts_with("EVAL")) {
@@ -352,10 +362,17 @@ void WorkerScripts::session(CommandContext& ctx, const CommandSpec& spec, Reply&
   reply.error("this command does not work inside a script here");
 }
 
-void WorkerScripts::called(const CommandSpec& spec, bool failed) {
+void WorkerScripts::called(const CommandSpec& spec, Args args, DbIndex db, bool failed) {
+  worker_.tell_monitors_of_call(spec, db, args);
   CommandStats& stats = worker_.stats(command_index(spec));
   stats.calls.add();
   if (failed) stats.failed.add();
+}
+void WorkerScripts::denied(const ScriptRights& rights, const CommandSpec& spec, Args args) {
+  worker_.note_denied_call(static_cast<const UserRights&>(rights), spec, args);
+}
+void WorkerScripts::failed(std::string_view error) {
+  worker_.count_error(error);
 }
 void WorkerScripts::refused(const CommandSpec& spec) {
   worker_.stats(command_index(spec)).rejected.add();

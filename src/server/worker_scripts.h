@@ -89,8 +89,10 @@ class WorkerScripts final : public ScriptHost {
   std::uint64_t generation() override;
   std::shared_ptr<const Libraries> libraries() override;
   void session(CommandContext& ctx, const CommandSpec& spec, Reply& reply) override;
-  void called(const CommandSpec& spec, bool failed) override;
+  void called(const CommandSpec& spec, Args args, DbIndex db, bool failed) override;
+  void failed(std::string_view error) override;
   void refused(const CommandSpec& spec) override;
+  void denied(const ScriptRights& rights, const CommandSpec& spec, Args args) override;
   bool has_room() override;
   std::size_t databases() override;
   bool on_ring() override;

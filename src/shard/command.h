@@ -39,6 +39,7 @@ struct CommandSpec;
 class ScriptRunner;
 class ScriptGuard;
 class SlotHolds;
+class ScriptRights;
 
 // Settings that commands read; a snapshot per node, changed by CONFIG SET. Plain numbers.
 // What maxmemory and its companions ask for.
@@ -216,7 +217,8 @@ class CommandContext {
   // For a command that runs a script (flag::script_call). guard nullptr: it may call anything.
   ScriptRunner* scripts = nullptr;
   ScriptGuard* guard = nullptr;
-  SlotHolds* holds = nullptr;  // for the steps of transactions
+  SlotHolds* holds = nullptr;            // for the steps of transactions
+  const ScriptRights* rights = nullptr;  // nullptr: its user may do everything
 
  private:
   KeyRef find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash, DbIndex in);

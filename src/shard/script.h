@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/ids.h"
@@ -38,5 +40,16 @@ class ScriptGuard {
   // anew where it reaches all of them. wrote: it has written already.
   virtual bool begin_anew(bool wrote) = 0;
 };
+
+// What the user who runs a script may do, of which each of its calls is asked. It travels with the
+// command, to other threads and nodes; a command without it is of a user who may do everything.
+class ScriptRights : public std::enable_shared_from_this<ScriptRights> {
+ public:
+  virtual ~ScriptRights() = default;
+  virtual std::optional<Error> refuses(const CommandSpec& spec, Args args) const = 0;
+  // From which another node makes the same (EngineHost::rights_from).
+  virtual std::string text() const = 0;
+};
+using ScriptRightsPtr = std::shared_ptr<const ScriptRights>;
 
 }  // namespace gyre

@@ -196,12 +196,13 @@ struct Forward {
   std::int64_t above_ms{};    // first move the clock above this; 0: no need
   std::uint64_t wait{};       // the sender's number for a client that waits; 0: it must not
   bool waited = false;        // it has waited before
+  std::string_view rights;    // of scripts (shard/script.h); empty: their user may do everything
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
-        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(watches), a(commands);
+        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(rights), a(watches), a(commands);
   }
 };
 

@@ -265,6 +265,60 @@ def acl_files():
             ok(words in end and "topsecret" not in end, end)
 
 
+def script_rights(ring, clients):
+    """What scripts of a user with limits may call, whichever thread or node runs them."""
+    admin = clients[0].client()
+    words = "The user executing the script can't "
+    for node in clients:
+        node.call("ACL", "SETUSER", "sc", "on", ">x", "~{s}*", "+get", "+set", "+eval", "+evalsha", "+fcall", "+multi", "+exec", "+sort",
+                  "%R~{t}read")
+        node.call("FUNCTION", "LOAD", "REPLACE", "#!lua name=l\nredis.register_function('f', function(k, a) return redis.call(unpack(a)) end)")
+    admin("SET", "{t}1", "secret")
+    call = "return redis.call(unpack(ARGV))"
+    for node in clients:
+        c = as_user(node, "sc")
+        for i in range(20):
+            key = "{s}%d" % i
+            eq(c("EVAL", call, 1, key, "SET", key, i), "OK")
+            eq(c("EVAL", call, 1, key, "GET", key), b"%d" % i)
+            raises(c, words + "run this command or subcommand", "EVAL", call, 1, key, "DEL", key)
+            raises(c, "access one of the keys used as arguments", "EVAL", call, 1, "{t}1", "GET", "{t}1")
+        eq(c("FCALL", "f", 1, "{s}1", "GET", "{s}1"), b"1")
+        raises(c, words + "run this", "FCALL", "f", 1, "{s}1", "INCR", "{s}1")
+        eq(c("EVAL", "return {redis.acl_check_cmd('get','{s}1'), redis.acl_check_cmd('get','{t}1'), redis.acl_check_cmd('del','{s}1')}", 1, "{s}1"),
+           [1, None, None])
+        eq(c("EVAL", "return redis.pcall('get','{t}1').err", 0 if not ring else 1, *(["{s}1"] if ring else [])),
+           (b"ERR " + words.encode() + b"access at least one of the keys mentioned in the command arguments"))
+        c("MULTI")
+        c("EVAL", call, 1, "{s}1", "GET", "{s}1")
+        c("EVAL", "return redis.pcall('del', KEYS[1])", 1, "{s}1")
+        try:
+            got = c("EXEC")
+        except ReplyError as e:
+            got = [b"1", e]
+        eq(got[0], b"1")
+        ok(words in str(got[1]), got)
+
+
+@test(quick=True)
+def acl_scripts():
+    """A script does what its user may do, on one thread and on two; ACL LOG tells what it was denied."""
+    for threads in (1, 2):
+        with Cluster(1, options={"threads": threads}) as c:
+            script_rights(False, [c[0]])
+            if not is_standin():
+                log = [as_map(e) for e in c[0].call("ACL", "LOG")]
+                ok(any(text(e["context"]) == "lua" and text(e["reason"]) == "command" and text(e["object"]) == "del" and
+                       text(e["username"]) == "sc" and b"user=sc" in e["client-info"] for e in log), log)
+
+
+@test(gyre=True)
+def acl_scripts_on_a_ring():
+    """The rights go along with a script that another node runs."""
+    with Cluster(3) as ring:
+        script_rights(True, list(ring))
+
+
 @test(gyre=True)
 def acl_ring():
     """Users are the node's own; what is forwarded or fanned out is checked where the client is, once."""

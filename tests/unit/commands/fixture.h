@@ -56,6 +56,7 @@ class Node1 : public KeySpaces {
     if (publisher) ctx.publish_to(*publisher, *spec);
     ctx.waiting = waiting;
     ctx.scripts = scripts;
+    ctx.rights = rights;
     spec->run(ctx);
     wrote = ctx.wrote;
     return out;
@@ -75,6 +76,7 @@ class Node1 : public KeySpaces {
   Publisher* publisher = nullptr;
   Waiting* waiting = nullptr;  // set: the command may wait
   ScriptRunner* scripts = nullptr;
+  const ScriptRights* rights = nullptr;
   Random random{42};
   CommandOptions options;
   bool wrote = false;

@@ -29,6 +29,32 @@ TEST_CASE("keys: a key that is not here gets a floor on a ring alone") {
   CHECK(alone.space.counts({0}).tombstones == 0);
 }
 
+TEST_CASE("keys: two databases change places") {
+  Node1 node;
+  node("SET a 1 PX 5000");
+  node("RPUSH l x y");
+  node.db = {3};
+  node("SET a three");
+  node("HSET h f v");
+  node.db = {0};
+  CHECK(node("SWAPDB 0 3") == "+OK");
+  CHECK(node("GET a") == "$5 three");
+  CHECK(node("HGET h f") == "$1 v");
+  CHECK(node("EXISTS l") == ":0");
+  CHECK(node.space.counts({0}).keys == 2);
+  CHECK(node.space.counts({3}).keys == 2);
+  node.db = {3};
+  CHECK(node("GET a") == "$1 1");
+  CHECK(node("LRANGE l 0 -1") == "*2 $1 x $1 y");
+  CHECK(node("PTTL a") == ":5000");
+  CHECK(node("SWAPDB 3 3") == "+OK");
+  CHECK(node("SWAPDB x 3") == "-ERR invalid first DB index");
+  CHECK(node("SWAPDB 3 x") == "-ERR invalid second DB index");
+  CHECK(node("SWAPDB 3 16") == "-ERR DB index is out of range");
+  Node1 ring(true);
+  CHECK(ring("SWAPDB 0 1").starts_with("-ERR SWAPDB of two different databases"));
+}
+
 TEST_CASE("keys: an expired key counts as absent and goes") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);
@@ -198,7 +224,13 @@ TEST_CASE("keys: OBJECT ENCODING is a rule over the value") {
 TEST_CASE("keys: OBJECT and MEMORY otherwise") {
   Node1 node;
   node("SET a 1");
+  CHECK(node("OBJECT REFCOUNT a") == ":2147483647");
+  node("SET b 10000");
+  CHECK(node("OBJECT REFCOUNT b") == ":1");
+  node.options.memory.limit = 1 << 30;
+  node.options.memory.policy.by = gyre::EvictionPolicy::By::access;
   CHECK(node("OBJECT REFCOUNT a") == ":1");
+  node.options.memory = {};
   CHECK(node("OBJECT REFCOUNT x") == "$-1");
   CHECK(node("OBJECT FREQ x") == "$-1");
   CHECK(node("OBJECT FREQ a").starts_with("-ERR An LFU maxmemory policy is not selected"));

@@ -24,8 +24,12 @@ class Host final : public ScriptHost {
   std::uint64_t generation() override { return flushed; }
   std::shared_ptr<const Libraries> libraries() override { return functions; }
   void session(CommandContext&, const CommandSpec&, Reply& reply) override { reply.ok(); }
-  void called(const CommandSpec&, bool) override { ++calls; }
+  void called(const CommandSpec&, Args, DbIndex, bool) override { ++calls; }
   void refused(const CommandSpec&) override {}
+  void failed(std::string_view error) override {
+    errors.emplace_back(error.substr(0, error.find(' ')));
+  }
+  void denied(const ScriptRights&, const CommandSpec&, Args) override { ++denials; }
   bool has_room() override { return room; }
   std::size_t databases() override { return 16; }
   bool on_ring() override { return ring; }
@@ -35,6 +39,8 @@ class Host final : public ScriptHost {
   std::uint64_t flushed = 0;
   std::shared_ptr<Libraries> functions = std::make_shared<Libraries>();
   bool room = true, ring = false;
+  std::vector<std::string> errors;
+  int denials = 0;
   int calls = 0, breaths = 0, kill_at = 1 << 30;
 };
 
@@ -164,6 +170,59 @@ TEST_SUITE("script/") {
     CHECK(s.eval("return 1", {"x"}) == "-ERR value is not an integer or out of range");
   }
 
+  TEST_CASE("calls are asked about the rights of who runs the script") {
+    class OnlyGet final : public ScriptRights {
+     public:
+      std::optional<Error> refuses(const CommandSpec& spec, Args args) const override {
+        if (spec.name == "GET" && args[1] == "mine") return std::nullopt;
+        return Error(Errc::err, "The user executing the script can't");
+      }
+      std::string text() const override { return {}; }
+    };
+    const OnlyGet rights;
+    Scripts s;
+    s.node("SET mine 1");
+    s.node.rights = &rights;
+    CHECK(s.eval("return redis.call('get','mine')") == "$1 1");
+    CHECK(has(s.eval("return redis.call('get','other')"),
+              "-ERR The user executing the script can't script: "));
+    CHECK(s.eval("return redis.pcall('set','mine',2)") ==
+          "-ERR The user executing the script can't");
+    CHECK(s.host.denials == 2);
+    CHECK(s.eval("return {redis.acl_check_cmd('get','mine'), redis.acl_check_cmd('get','x')}") ==
+          "*2 :1 $-1");
+    CHECK(s.host.denials == 2);
+    CHECK(has(s.eval("return redis.acl_check_cmd('nope')"),
+              "-ERR Invalid command passed to redis.acl_check_cmd() script: "));
+    s.node.rights = nullptr;
+    CHECK(s.eval("return redis.acl_check_cmd('flushall')") == ":1");
+  }
+
+  TEST_CASE("an error is counted once") {
+    Scripts s;
+    const auto counted = [&](const std::string& code) {
+      s.host.errors.clear();
+      s.eval(code);
+      return s.host.errors;
+    };
+    using Errors = std::vector<std::string>;
+    s.node("SET k v");
+    CHECK(counted("return redis.call('lpush','k',1)") == Errors{"-WRONGTYPE"});
+    CHECK(counted("return redis.pcall('lpush','k',1)") == Errors{"-WRONGTYPE"});
+    CHECK(counted("redis.pcall('lpush','k',1) return 1") == Errors{"-WRONGTYPE"});
+    CHECK(counted("return redis.call('nope')") == Errors{"ERR"});
+    CHECK(counted("return redis.call({})") == Errors{"-ERR"});
+    CHECK(counted("return redis.error_reply('MINE text')") == Errors{"-MINE"});
+    CHECK(counted("return redis.status_reply('MINE text')") == Errors{});
+    CHECK(counted("redis.pcall('nope') error('x')") == Errors{"ERR", "-ERR"});
+  }
+
+  TEST_CASE("a call of nearly as many arguments as Lua's stack has room for") {
+    Scripts s;
+    CHECK(s.eval("local a = {} for i = 1, 7999 do a[i] = 1 end "
+                 "return redis.call('lpush', 'l', unpack(a))") == ":7999");
+  }
+
   TEST_CASE("a script cannot change what others find") {
     Scripts s;
     const std::string readonly = "Attempt to modify a readonly table";
@@ -194,6 +253,13 @@ TEST_SUITE("script/") {
     CHECK(has(s.eval("local p = ('a'):rep(65536) return load(function() return p end)()"), "-ERR"));
     CHECK(s.eval("return {pcall(error, 'x')}") == "*2 $-1 $1 x");
     CHECK(s.eval("local c = coroutine.wrap(function() coroutine.yield(1) end) return c()") == ":1");
+    CHECK(s.eval("math.randomseed(5) return {math.random(100), math.random(100)}") == "*2 :53 :28");
+    CHECK(has(s.eval("return cjson.encode(1/0)"),
+              "-ERR user_script:1: Cannot serialise number: must not be NaN or Inf script: "));
+    CHECK(s.eval("cjson.encode_number_precision(3) return cjson.encode(3.14159)") == "$4 3.14");
+    CHECK(s.eval("return cmsgpack.unpack('\\207' .. string.rep('\\255', 8))") == ":-1");
+    CHECK(has(s.eval("return struct.pack('i4')"), "(number expected, got nil)"));
+    CHECK(has(s.eval("return {struct.unpack('i4', 'abcd', -1)}"), "data string too short"));
     CHECK(s.eval("math.randomseed(7) local a = math.random(100) math.randomseed(7) "
                  "return a == math.random(100) and a >= 1 and a <= 100") == ":1");
   }

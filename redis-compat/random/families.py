@@ -1,7 +1,7 @@
 """What each family draws: patterns (words.py), and what is read of every key when a sequence is over.
 
-A line with a number in front is drawn that much more often. `draw` and `pop` are steps of several commands
-for what is random (compare.py); `scripts.py` has the lines of Lua.
+A line with a number in front is drawn that much more often. Commands with `;` between them are one step and on
+one key; `draw` and `pop` are those for what is random (compare.py); `scripts.py` has the lines of Lua.
 """
 from words import KEYS, compiled, source, spoilt, tame
 from scripts import CALLS, LIBRARIES, LUA
@@ -175,10 +175,11 @@ HYPERLOGLOGS = """
 3 PFMERGE $k ($k)*
 GET $k
 STRLEN $k
-2 SETRANGE $k $off $v
 SET $k $v
 SET $k HYLL
-APPEND $k $v
+SETRANGE $k (0|1|2|3|4) $v
+2 SETRANGE $k $off $v ; PFCOUNT $k ; PFADD $k $m ; DEL $k
+APPEND $k $v ; PFCOUNT $k ; PFADD $k $m ; DEL $k
 PFDEBUG (ENCODING|DECODE) $k
 PFDEBUG TODENSE $k
 DEL $k
@@ -271,13 +272,13 @@ RANDOMKEY
 EXPIRETIME $k
 PEXPIRETIME $k
 2 PERSIST $k
-4 SORT $k [BY ($p|nosort|w*|*->a|$k)|GET ($p|#|w*|*->a)|ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
-2 SORT $k [ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
+4 SORT $k [BY ($p|nosort|w*|*->a|$k)|GET ($p|#|w*|*->a)|ASC|DESC|LIMIT $i $i|STORE $k]*
+3 SORT $k [GET ($p|#|w*|*->a)|ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
 SORT_RO $k [ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
 DUMP $k
 2 RESTORE $k $t $v [REPLACE|ABSTTL|IDLETIME $n|FREQ $n]*
 MEMORY USAGE $k [SAMPLES $n]
-COMMAND GETKEYS (SET $k $v|MSET ($k $v)+|ZUNIONSTORE $k $nk ($k)+|SORT $k STORE $k|EVAL x $nk ($k)*|XREAD STREAMS $k $k 0 0|GET|PING|LMPOP $nk ($k)+ LEFT)
+COMMAND GETKEYS (SET $k $v|MSET ($k $v)+|ZUNIONSTORE $k (0|1|2|3|-1|a) ($k)+|SORT $k STORE $k|EVAL x (0|1|2|3|-1|a) ($k)*|XREAD STREAMS $k $k 0 0|GET|PING|LMPOP (0|1|2|3|-1|a) ($k)+ LEFT)
 """
 
 # What runs in transactions, and in scripts: replies that are equal to the byte.
@@ -326,11 +327,11 @@ TRANSACTIONS = PLAIN + """
 3 DISCARD
 6 WATCH ($k)+
 2 UNWATCH
-BLPOP ($k)+ 0.01
-BLMOVE $k $k LEFT RIGHT 0.01
-BZPOPMIN ($k)+ 0.01
-BLMPOP 0.01 $nk ($k)+ LEFT
-BZMPOP 0.01 $nk ($k)+ MIN COUNT $n
+BLPOP ($k)+ 0.001
+BLMOVE $k $k LEFT RIGHT 0.001
+BZPOPMIN ($k)+ 0.001
+BLMPOP 0.001 $nk ($k)+ LEFT
+BZMPOP 0.001 $nk ($k)+ MIN COUNT $n
 XREAD BLOCK 1 STREAMS $k $
 WAIT 0 0
 PING
@@ -389,24 +390,24 @@ def read_all(*commands):
 class Family:
     """One kind of sequences. connections: how many take part in one."""
 
-    def __init__(self, text, finals, connections=1, length=24, begin=(), protocols=(2, 3), others=16):
+    def __init__(self, text, finals, connections=1, length=24, begin=(), protocols=(2, 3), others=16, kept=()):
         self.rows = weighted(lines(text))
         self.other = weighted(lines(ANY_VALUE))
         self.finals = finals
         self.connections, self.length, self.begin, self.protocols = connections, length, list(begin), protocols
+        self.kept = kept                    # commands that are not spoilt
         self.others = others                # one command in so many is of any type
 
     def step(self, r):
         _, kind, patterns = r.choice(self.other if self.others and not r.randrange(self.others) else self.rows)
-        if kind == "plain":
+        if len(patterns) == 1:
             args = patterns[0](r)
-            if r.randrange(12) == 0:
+            if r.randrange(12) == 0 and args[0] not in self.kept:
                 args = spoilt(r, args)
             return kind, [tame(r, args)]
         commands = [p(r) for p in patterns]
         key = commands[0][1]
-        commands = [[c[0], key] + c[2:] for c in commands]
-        commands[1] = tame(r, commands[1])
+        commands = [tame(r, [c[0], key] + c[2:]) for c in commands]
         if kind == "pop":
             commands += [[b"SMEMBERS", key], [b"DEL", key]]
         return kind, commands
@@ -460,13 +461,15 @@ FAMILIES = {
     "lists": Family(LISTS, read_all("TYPE k", "LRANGE k 0 -1")),
     "sets": Family(SETS, read_all("TYPE k", "SMEMBERS k")),
     "zsets": Family(ZSETS, read_all("TYPE k", "ZRANGE k 0 -1 WITHSCORES")),
-    "lexical": Family(LEXICAL, read_all("ZRANGE k 0 -1 WITHSCORES"), others=0),
+    "lexical": Family(LEXICAL, read_all("ZRANGE k 0 -1 WITHSCORES"), others=0, kept=(b"ZADD",)),
     "hyperloglog": Family(HYPERLOGLOGS, read_all("TYPE k", "GET k")),
     "geo": Family(GEO, read_all("TYPE k", "ZRANGE k 0 -1 WITHSCORES")),
     "streams": Family(STREAMS, read_all("TYPE k", "XINFO STREAM k FULL COUNT 0")),
     "keys": Family(KEYSPACE, [[b"SELECT", b"0"], [b"KEYS", b"*"]] + read_all(
-        "TYPE k", "PTTL k", "GET k", "LRANGE k 0 -1", "SMEMBERS k", "HGETALL k", "ZRANGE k 0 -1 WITHSCORES", "XRANGE k - +")),
-    "transactions": Family(TRANSACTIONS, [[b"DISCARD"], [b"SELECT", b"0"]] + read_all("TYPE k", "GET k", "LRANGE k 0 -1", "ZRANGE k 0 -1 WITHSCORES"),
+        "TYPE k", "PTTL k", "GET k", "LRANGE k 0 -1", "SMEMBERS k", "HGETALL k", "ZRANGE k 0 -1 WITHSCORES", "XRANGE k - +"),
+        # Of equal weights Redis' sorting by letters makes any order, so ALPHA and BY do not meet; GETKEYS guesses at wrong commands.
+        kept=(b"SORT", b"SORT_RO", b"COMMAND")),
+    "transactions": Family(TRANSACTIONS, [[b"DISCARD"]] + read_all("TYPE k", "GET k", "LRANGE k 0 -1", "ZRANGE k 0 -1 WITHSCORES"),
                            connections=3, length=30),
     "scripts": Scripts(),
     "pubsub": Family(PUBSUB, [], connections=3, length=20),

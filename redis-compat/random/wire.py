@@ -99,9 +99,9 @@ def complete(data, at, want):
 
 
 def exchange(wires, requests, seconds, count=None):
-    """Sends each wire its bytes and reads: `count` replies, or else up to the MARK that the request asks for at its end."""
-    for w, request in zip(wires, requests):
-        w.out, w.got, w.at, w.want = memoryview(request), bytearray(), 0, count
+    """Sends each wire its bytes and reads: so many replies of each, or else up to the MARK that the request asks for at its end."""
+    for w, request, want in zip(wires, requests, count or [0] * len(wires)):
+        w.out, w.got, w.at, w.want = memoryview(request), bytearray(), 0, want
     waiting, until = {w.sock: w for w in wires}, time.monotonic() + seconds
     while waiting:
         readable, writable, _ = select.select(list(waiting), [s for s, w in waiting.items() if w.out], [], 1.0)

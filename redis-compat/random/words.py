@@ -190,7 +190,7 @@ def repeated(branches, bracket, suffix):
 
 def odd(r):
     n = r.randrange(5)
-    return r.choice(ODD_WORDS if n < 2 else EXTREME if n == 2 else NOT_INTEGERS if n == 3 else ODD_FLOATS)
+    return r.choice(ODD_WORDS if n < 2 else EXTREME if n == 2 else NOT_INTEGERS if n == 3 else ODD_FLOATS).rstrip(b"\0")
 
 
 def spoilt(r, args):

@@ -30,7 +30,7 @@ Result<Library> read_library(std::string_view code) {
   while (!line->words.empty()) {
     const std::string_view word = take_word(line->words);
     if (word.empty()) break;
-    if (!word.starts_with("name="))
+    if (!equals_ignore_case(word.substr(0, 5), "name="))
       return Error(Errc::err, "Invalid metadata value given: " + std::string(word));
     if (named)
       return Error(Errc::err, "Invalid metadata value, name argument was given multiple times");

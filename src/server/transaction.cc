@@ -238,6 +238,7 @@ void Worker::run_inline(Connection& c, const Transaction& t, Reply& reply) {
 
 void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
                                 bool all_here) {
+  if (command.spec().name == "UNWATCH") return reply.ok();  // EXEC watches nothing any more
   const SessionHandler handler = session_handler(command.spec());
   if (!handler) return reply.error("this command does not work inside MULTI");
   SessionCall call{.worker = *this,

@@ -351,10 +351,10 @@ SSUBSCRIBE $ch
 SUNSUBSCRIBE ($ch)*
 8 PUBLISH $ch $v
 2 SPUBLISH $ch $v
-PUBSUB CHANNELS [$p]
+PUBSUB CHANNELS [c*|news.?|?|$ch]
 PUBSUB NUMSUB ($ch)*
 PUBSUB NUMPAT
-PUBSUB SHARDCHANNELS [$p]
+PUBSUB SHARDCHANNELS [c?|$ch]
 PUBSUB SHARDNUMSUB ($ch)*
 PING [$v]
 GET $k
@@ -404,10 +404,10 @@ class Family:
             args = patterns[0](r)
             if r.randrange(12) == 0 and args[0] not in self.kept:
                 args = spoilt(r, args)
-            return kind, [tame(r, args)]
+            return kind, [tame(args)]
         commands = [p(r) for p in patterns]
         key = commands[0][1]
-        commands = [tame(r, [c[0], key] + c[2:]) for c in commands]
+        commands = [tame([c[0], key] + c[2:]) for c in commands]
         if kind == "pop":
             commands += [[b"SMEMBERS", key], [b"DEL", key]]
         return kind, commands
@@ -449,7 +449,7 @@ class Scripts(Family):
             args = [LIBRARY_TEXTS.get(a, a) for a in commands[0]]
         if r.randrange(16) == 0:
             args = spoilt(r, args)
-        return "plain", [tame(r, args)]
+        return "plain", [tame(args)]
 
 
 from scripts import TEXTS as LIBRARY_TEXTS  # noqa: E402  (the texts that LIBRARIES' words stand for)
@@ -470,7 +470,8 @@ FAMILIES = {
         # Of equal weights Redis' sorting by letters makes any order, so ALPHA and BY do not meet; GETKEYS guesses at wrong commands.
         kept=(b"SORT", b"SORT_RO", b"COMMAND")),
     "transactions": Family(TRANSACTIONS, [[b"DISCARD"]] + read_all("TYPE k", "GET k", "LRANGE k 0 -1", "ZRANGE k 0 -1 WITHSCORES"),
-                           connections=3, length=30),
+                           connections=3, length=30,
+                           kept=(b"BLPOP", b"BLMOVE", b"BZPOPMIN", b"BLMPOP", b"BZMPOP", b"XREAD", b"WAIT")),     # another time-out may be none
     "scripts": Scripts(),
     "pubsub": Family(PUBSUB, [], connections=3, length=20),
 }

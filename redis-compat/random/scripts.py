@@ -145,7 +145,6 @@ return redis.call('SELECT', 3)
 return redis.pcall('SELECT', 'x')
 return redis.call('TYPE', KEYS[1] or 'a')
 return redis.call('TYPE', KEYS[1] or 'a').ok
-return redis.call('HGETALL', KEYS[1] or 'a')
 return redis.call('CLIENT', 'ID', 1)
 return redis.pcall('CONFIG', 'GET', 'x')
 return redis.pcall('SCRIPT', 'LOAD', 'x')

@@ -163,6 +163,9 @@ compat: release ## Redis' own test suite and client libraries against a node
 .PHONY: clients
 clients: release ## client libraries, redis-cli and job queues against a node and a ring; ARGS='redis-py'
 	$(call run_script,tests/clients/run,$(ARGS))
+.PHONY: compat-random
+compat-random: release ## random commands, replies beside redis-server's; SEEDS=1..1000 ARGS='--families sets --jobs 2'
+	$(call run_script,redis-compat/random/run,$(SEEDS) $(ARGS))
 .PHONY: bench bench-bars bench-instructions
 bench: release ## figures, interleaved with redis-server; SUITE=commands, ARGS='--rounds 5'; --help lists the suites
 	$(call run_script,tests/bench/run,$(ARGS))

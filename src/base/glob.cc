@@ -61,6 +61,8 @@ bool match_one(std::string_view pattern, std::size_t& at, char c, bool ignore_ca
 constexpr int stars_max = 1000;
 
 bool glob_match(std::string_view pattern, std::string_view text, bool ignore_case) {
+  // As in Redis, where not even a star matches nothing when there is nothing else.
+  if (text.empty()) return pattern.empty();
   // Every element but the star takes exactly one byte, so only the last star needs to be retried:
   // what an earlier one could give, the last one can give too.
   constexpr std::size_t none = std::string_view::npos;

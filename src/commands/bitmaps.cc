@@ -145,6 +145,9 @@ void bitpos(CommandContext& ctx) {
   if (!key) return;
   if (!key->exists()) return ctx.reply.integer(*bit ? -1 : 0);
   if (ctx.argc() > 6) return ctx.reply.error(Errc::syntax);
+  // The unit is judged before the end of the range, and behind its start.
+  if (ctx.argc() == 6 && parse_int(ctx.arg(3)) && !arg_is(ctx, 5, "bit") && !arg_is(ctx, 5, "byte"))
+    return ctx.reply.error(Errc::syntax);
   std::string scratch;
   const std::string_view value = bytes_of(*key, scratch);
   const auto range = bit_range(ctx, 3, value.size(), false);

@@ -112,11 +112,8 @@ void renamenx(CommandContext& ctx) {
 std::optional<DbIndex> db_arg(CommandContext& ctx, std::size_t i) {
   const auto n = int_arg(ctx, i);
   if (!n) return std::nullopt;
-  constexpr std::int64_t least = std::numeric_limits<int>::min();
-  constexpr std::int64_t most = std::numeric_limits<int>::max();
-  if (*n < least || *n > most) {
-    ctx.reply.error("value is out of range, value must between " + format_int(least) + " and " +
-                    format_int(most));
+  if (*n != static_cast<std::int32_t>(*n)) {
+    ctx.reply.error(not_of_32_bits());
     return std::nullopt;
   }
   const std::size_t databases = ctx.spaces.of(ctx.find(ctx.arg(1)).slot).databases();

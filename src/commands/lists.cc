@@ -215,9 +215,10 @@ template <std::size_t numkeys>
 void find_lmpop_keys(Args args, std::vector<std::size_t>& positions) {
   constexpr std::size_t first = numkeys + 1;
   const auto n = args.size() > numkeys ? parse_int(args[numkeys]) : std::nullopt;
-  if (!n || *n <= 0) return;
-  for (std::size_t i = first; i < args.size() && i - first < static_cast<std::uint64_t>(*n); ++i)
-    positions.push_back(i);
+  // A number that cannot be right names no keys; the command answers the error.
+  if (!n || *n <= 0 || *n > static_cast<std::int64_t>(args.size()) - static_cast<int>(first))
+    return;
+  for (std::size_t i = first; i < first + static_cast<std::size_t>(*n); ++i) positions.push_back(i);
 }
 
 // BLMPOP has its time-out before the number of keys.

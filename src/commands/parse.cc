@@ -23,6 +23,12 @@ std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type)
   return std::nullopt;
 }
 
+std::string not_of_32_bits() {
+  return "value is out of range, value must between " +
+         format_int(std::numeric_limits<std::int32_t>::min()) + " and " +
+         format_int(std::numeric_limits<std::int32_t>::max());
+}
+
 std::string_view summed_bytes(const Cell& cell, std::string& scratch) {
   scratch = cell_text(cell);
   return scratch;

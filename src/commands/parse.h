@@ -41,6 +41,9 @@ bool asks_to_wait(const CommandSpec& spec, Args args);
 std::vector<std::string> command_of_keys(const CommandSpec& spec, Args args,
                                          std::span<const std::size_t> keys);
 
+// Redis' text for an integer that is none of 32 bits, where it asks for one.
+std::string not_of_32_bits();
+
 std::string_view summed_bytes(const Cell& cell, std::string& scratch);
 // The bytes of a string, none when the key is absent; `scratch` holds a counter's text.
 inline std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
@@ -55,6 +58,7 @@ inline std::string_view bytes_of(const KeyRef& key, std::string& scratch) {
 struct TimeUnit {
   bool seconds;
   bool absolute;
+  bool operator==(const TimeUnit&) const = default;
 };
 std::optional<UnixMs> expire_time(CommandContext& ctx, std::string_view text, TimeUnit unit,
                                   bool positive, std::string_view command);

@@ -5,8 +5,11 @@
 namespace gyre::streams {
 namespace {
 
-// As strtoull reads it, zeros in front included.
+// As strtoull reads it: blanks, a plus and zeros may stand in front.
 std::optional<std::uint64_t> parse_part(std::string_view text) {
+  while (!text.empty() && (text[0] == ' ' || (text[0] >= '\t' && text[0] <= '\r')))
+    text.remove_prefix(1);
+  if (text.starts_with('+')) text.remove_prefix(1);
   if (text.empty()) return std::nullopt;
   std::uint64_t value = 0;
   for (const char c : text) {

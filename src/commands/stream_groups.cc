@@ -73,6 +73,8 @@ void xgroup_create(CommandContext& ctx) {
   if (!parse_options(ctx, true, o)) return;
   const auto key = o.make_stream ? typed_key(ctx, 2, TypeId::stream) : group_key(ctx);
   if (!key) return;
+  // Words may come again as far as their number allows, which is looked at late.
+  if (ctx.argc() > 8) return ctx.reply.error(wrong_subcommand(ctx.args));
   const StreamCollection* s = key->exists() ? of(*key) : nullptr;
   StreamGroup group;
   group.entries_read = o.entries_read;
@@ -100,6 +102,7 @@ void xgroup_setid(CommandContext& ctx) {
   if (!parse_options(ctx, false, o)) return;
   const auto key = existing_group(ctx);
   if (!key) return;
+  if (ctx.argc() > 7) return ctx.reply.error(wrong_subcommand(ctx.args));
   StreamGroup group;
   group.entries_read = o.entries_read;
   const std::string_view text = ctx.arg(4);

@@ -89,37 +89,51 @@ void mget(CommandContext& ctx) {
 
 // ---- SET and its relatives
 
+// The words of SET, and of GETEX.
 struct SetOptions {
-  bool nx = false, xx = false, keep_ttl = false, get = false;
-  UnixMs expire_at = 0;
+  bool nx = false, xx = false, keep_ttl = false, get = false, persist = false;
+  std::optional<TimeUnit> unit;
+  std::string_view time;  // in it, not read yet: all words are looked at first
+  bool ends() const { return unit.has_value(); }
 };
 
-// Parses SET's words from argument `from` on; false when an error was answered.
-bool parse_set(CommandContext& ctx, std::size_t from, SetOptions& out) {
-  bool expires = false;
+std::optional<TimeUnit> unit_arg(CommandContext& ctx, std::size_t i) {
+  const bool ex = arg_is(ctx, i, "ex"), px = arg_is(ctx, i, "px");
+  const bool exat = arg_is(ctx, i, "exat"), pxat = arg_is(ctx, i, "pxat");
+  if (!ex && !px && !exat && !pxat) return std::nullopt;
+  return TimeUnit{.seconds = ex || exat, .absolute = exat || pxat};
+}
+
+// Parses the words from argument `from` on; false when an error was answered. A unit may come
+// again, and the last one counts.
+bool parse_words(CommandContext& ctx, std::size_t from, bool of_set, SetOptions& out) {
   for (std::size_t i = from; i < ctx.argc(); ++i) {
-    if (arg_is(ctx, i, "nx") && !out.xx) {
+    if (of_set && arg_is(ctx, i, "nx") && !out.xx) {
       out.nx = true;
-    } else if (arg_is(ctx, i, "xx") && !out.nx) {
+    } else if (of_set && arg_is(ctx, i, "xx") && !out.nx) {
       out.xx = true;
-    } else if (arg_is(ctx, i, "get")) {
+    } else if (of_set && arg_is(ctx, i, "get")) {
       out.get = true;
-    } else if (arg_is(ctx, i, "keepttl") && !expires) {
+    } else if (of_set && arg_is(ctx, i, "keepttl") && !out.ends()) {
       out.keep_ttl = true;
-    } else if (i + 1 < ctx.argc() && !expires && !out.keep_ttl) {
-      const bool ex = arg_is(ctx, i, "ex"), px = arg_is(ctx, i, "px");
-      const bool exat = arg_is(ctx, i, "exat"), pxat = arg_is(ctx, i, "pxat");
-      if (!ex && !px && !exat && !pxat) return ctx.reply.error(Errc::syntax), false;
-      const auto at = expire_time(ctx, ctx.arg(++i),
-                                  {.seconds = ex || exat, .absolute = exat || pxat}, true, "set");
-      if (!at) return false;
-      out.expire_at = *at;
-      expires = true;
+    } else if (!of_set && arg_is(ctx, i, "persist") && !out.ends()) {
+      out.persist = true;
     } else {
-      return ctx.reply.error(Errc::syntax), false;
+      const auto unit = unit_arg(ctx, i);
+      if (!unit || i + 1 == ctx.argc() || out.keep_ttl || out.persist ||
+          (out.unit && *out.unit != *unit)) {
+        return ctx.reply.error(Errc::syntax), false;
+      }
+      out.unit = unit;
+      out.time = ctx.arg(++i);
     }
   }
   return true;
+}
+
+// When it ends, 0: never. Nothing: an error was answered.
+std::optional<UnixMs> end_of(CommandContext& ctx, const SetOptions& how, std::string_view command) {
+  return how.unit ? expire_time(ctx, how.time, *how.unit, true, command) : std::optional<UnixMs>(0);
 }
 
 // `told`: what the event of it is called; none when empty.
@@ -136,7 +150,9 @@ void store_value(CommandContext& ctx, const KeyRef& key, std::string_view value,
 
 void set(CommandContext& ctx) {
   SetOptions how;
-  if (ctx.argc() > 3 && !parse_set(ctx, 3, how)) return;
+  if (ctx.argc() > 3 && !parse_words(ctx, 3, true, how)) return;
+  const auto expire_at = end_of(ctx, how, "set");
+  if (!expire_at) return;
   ctx.tells_misses = how.get;
   const KeyRef key = ctx.find(ctx.arg(1));
   if (how.get) {
@@ -147,7 +163,7 @@ void set(CommandContext& ctx) {
     if (!how.get) ctx.reply.null();
     return;
   }
-  store_value(ctx, key, ctx.arg(2), how.expire_at, how.keep_ttl);
+  store_value(ctx, key, ctx.arg(2), *expire_at, how.keep_ttl);
   if (!how.get) ctx.reply.ok();
 }
 
@@ -191,30 +207,21 @@ void getdel(CommandContext& ctx) {
 }
 
 void getex(CommandContext& ctx) {
-  UnixMs at = 0;
-  bool persist = false;
-  if (ctx.argc() > 2) {
-    persist = ctx.argc() == 3 && arg_is(ctx, 2, "persist");
-    const bool ex = arg_is(ctx, 2, "ex"), px = arg_is(ctx, 2, "px");
-    const bool exat = arg_is(ctx, 2, "exat"), pxat = arg_is(ctx, 2, "pxat");
-    if (!persist && (ctx.argc() != 4 || !(ex || px || exat || pxat)))
-      return ctx.reply.error(Errc::syntax);
-    if (!persist) {
-      const auto when = expire_time(
-          ctx, ctx.arg(3), {.seconds = ex || exat, .absolute = exat || pxat}, true, "getex");
-      if (!when) return;
-      at = *when;
-    }
-  }
+  SetOptions how;
+  if (!parse_words(ctx, 2, false, how)) return;
   ctx.tells_misses = true;
   const auto key = typed_key(ctx, 1, TypeId::string);
   if (!key) return;
+  // A time is judged only where there is something that it would be for.
+  if (!key->exists()) return ctx.reply.null();
+  const auto at = end_of(ctx, how, "getex");
+  if (!at) return;
   reply_value(ctx, *key);
-  if (!key->exists() || (at == 0 && !(persist && key->expires_at() != 0))) return;
+  if (*at == 0 && !(how.persist && key->expires_at() != 0)) return;
   Write w(ctx, *key, TypeId::string);
-  const bool past = at != 0 && at <= ctx.now;
-  past ? w.remove_key() : w.expire_at(at);
-  w.commit(event::generic, past ? "del" : at != 0 ? "expire" : "persist");
+  const bool past = *at != 0 && *at <= ctx.now;
+  past ? w.remove_key() : w.expire_at(*at);
+  w.commit(event::generic, past ? "del" : *at != 0 ? "expire" : "persist");
 }
 
 // Whether the key at `place` comes again behind it.

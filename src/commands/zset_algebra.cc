@@ -237,6 +237,7 @@ void numbered_keys(Args args, std::vector<std::size_t>& positions) {
 void stored_and_numbered_keys(Args args, std::vector<std::size_t>& positions) {
   positions.push_back(1);
   add_numbered(args, 2, positions);
+  if (positions.size() == 1) positions.clear();
 }
 void timed_and_numbered_keys(Args args, std::vector<std::size_t>& positions) {
   add_numbered(args, 2, positions);

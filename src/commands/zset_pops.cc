@@ -189,7 +189,7 @@ void zrandmember(CommandContext& ctx) {
       return ctx.reply.error(Errc::syntax);
     }
     count = *n;
-    if (count < -repeated_max || (ctx.argc() == 4 && count > most / 2)) {
+    if (ctx.argc() == 4 && (count > most / 2 || count < -most / 2)) {
       return ctx.reply.error("value is out of range");
     }
   }
@@ -197,6 +197,7 @@ void zrandmember(CommandContext& ctx) {
   if (!key) return;
   if (ctx.argc() > 2) {
     if (!key->exists() || count == 0) return ctx.reply.array(0);
+    if (count < -repeated_max) return ctx.reply.error("value is out of range");
     return random_members(ctx, *of(*key), count, emit_scores(ctx, ctx.argc() == 4));
   }
   if (!key->exists()) return ctx.reply.null();

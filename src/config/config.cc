@@ -103,22 +103,18 @@ Result<void> Config::assign(std::string_view name, std::span<const std::string> 
   const bool several = spec.kind == OptionKind::lines || spec.has(option_flag::many);
   if (words.size() > 1 && !several) return failed("one value is needed; quote it if it has blanks");
 
-  std::string current = text(*option);
-  std::string given_text = spec.kind == OptionKind::lines ? joined_words(words) : words[0];
+  const bool is_lines = spec.kind == OptionKind::lines;
+  std::string given_text = is_lines ? joined_words(words) : words[0];
   const bool empty = words.size() == 1 && words[0].empty();
-  if (spec.kind == OptionKind::lines) {
+  if (is_lines) {
     given_text = empty ? "" : given_text + "\n";
   } else {
     for (std::size_t i = 1; i < words.size(); ++i) given_text += " " + words[i];
   }
-  // These add up over the lines of one source; a stronger source begins anew, "" empties.
-  const bool adds_up = spec.kind == OptionKind::lines || *option == Option::save;
-  const bool again = source(*option) == origin;
-  std::string whole = given_text;
-  if (adds_up && again && !empty)
-    whole = spec.kind == OptionKind::lines ? current + whole : current + " " + whole;
-
-  auto parsed = parse_value(spec, current, whole);
+  // These add up over the lines of one source; a stronger source begins anew, "" empties. Each line
+  // is judged alone, so that many take no longer than their sum.
+  const bool adds_up = is_lines || *option == Option::save;
+  auto parsed = parse_value(spec, adds_up ? "" : text(*option), given_text);
   if (!parsed) {
     std::string why = parsed.error().detail;
     if (spec.kind == OptionKind::integer || spec.kind == OptionKind::memory) {
@@ -126,7 +122,11 @@ Result<void> Config::assign(std::string_view name, std::span<const std::string> 
     }
     return failed(std::move(why));
   }
-  store(*option, std::move(*parsed), origin);
+  if (adds_up && source(*option) == origin && !parsed->text.empty()) {
+    slot(*option).text->append(parsed->text, is_lines ? "" : " ");
+  } else {
+    store(*option, std::move(*parsed), origin);
+  }
   return {};
 }
 

@@ -82,6 +82,12 @@ class ConfigText {
     const std::unique_lock lock(mutex_);
     value_ = std::move(value);
   }
+  // between: stands before it, unless it is the first.
+  void append(std::string_view more, std::string_view between) {
+    const std::unique_lock lock(mutex_);
+    if (!value_.empty()) value_ += between;
+    value_ += more;
+  }
 
  private:
   mutable std::shared_mutex mutex_;

@@ -64,7 +64,9 @@ struct Ticket {
 class OwnedCommand {
  public:
   OwnedCommand() = default;
-  OwnedCommand(const CommandSpec& spec, DbIndex db, Args args) : spec_(&spec), db_(db) {
+  OwnedCommand(const CommandSpec& spec, DbIndex db, Args args) : OwnedCommand(&spec, db, args) {}
+  // nullptr: words that are no command, of a client that hears so later.
+  OwnedCommand(const CommandSpec* spec, DbIndex db, Args args) : spec_(spec), db_(db) {
     std::size_t bytes = 0;
     for (const auto& a : args) bytes += a.size();
     bytes_ = std::make_unique<char[]>(bytes + 1);
@@ -77,6 +79,7 @@ class OwnedCommand {
     }
   }
   const CommandSpec& spec() const { return *spec_; }
+  const CommandSpec* known() const { return spec_; }
   DbIndex db() const { return db_; }
   Args args() const { return args_; }
   // About what it takes in memory.

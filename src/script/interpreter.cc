@@ -244,6 +244,7 @@ void Interpreter::execute(const CommandSpec& spec, Args args) {
   if (spec.name == "SELECT") {
     const auto n = parse_int(args[1]);
     if (!n) return reply.error(Errc::not_integer);
+    if (*n != static_cast<std::int32_t>(*n)) return reply.error(not_of_32_bits());
     if (*n < 0 || *n >= static_cast<std::int64_t>(host_.databases()))
       return reply.error("DB index is out of range");
     run_->db = {static_cast<std::uint8_t>(*n)};

@@ -30,7 +30,7 @@ Result<Library> read_library(std::string_view code) {
   Library library;
   bool named = false;
   for (const std::string& word : *words) {
-    if (!word.starts_with("name="))
+    if (!equals_ignore_case(std::string_view(word).substr(0, 5), "name="))
       return Error(Errc::err, "Invalid metadata value given: " + word);
     if (named)
       return Error(Errc::err, "Invalid metadata value, name argument was given multiple times");

@@ -108,6 +108,21 @@ void wrap(lua_State* l, const char* name, lua_CFunction by) {
   lua_setfield(l, -2, name);
 }
 
+// Calls what was wrapped with all that is on the stack. It cannot see whose line its errors are
+// about.
+int original(lua_State* l) {
+  lua_pushvalue(l, lua_upvalueindex(1));
+  lua_insert(l, 1);
+  const int status = lua_pcall(l, lua_gettop(l) - 1, LUA_MULTRET, 0);
+  if (status == 0) return lua_gettop(l);
+  if (status == LUA_ERRRUN && lua_isstring(l, -1)) {
+    luaL_where(l, 1);
+    lua_insert(l, -2);
+    lua_concat(l, 2);
+  }
+  return lua_error(l);
+}
+
 // As the original, but what a failing redis.call() raises (a table) is told as its text.
 int protected_call(lua_State* l) {
   luaL_checkany(l, 1);
@@ -198,11 +213,7 @@ int bit_tohex(lua_State* l) {
   } else {
     lua_settop(l, 1);
   }
-  const int n = lua_gettop(l);
-  lua_pushvalue(l, lua_upvalueindex(1));
-  lua_insert(l, 1);
-  lua_call(l, n, 1);
-  return 1;
+  return original(l);
 }
 
 // What cjson.encode() makes of the value is no longer than room, which becomes less.

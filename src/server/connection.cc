@@ -268,7 +268,7 @@ void Connection::resume() {
     deferred_.pop_front();
     deferred_bytes_ -= command.bytes();
     worker_.read_clock();
-    worker_.dispatch(*this, {.spec = &command.spec(), .args = command.args()});
+    worker_.dispatch(*this, {.spec = command.known(), .args = command.args()});
   }
   if (!suspended_ && !resting_ && is_open() && !closing && !reading()) read_start();
 }

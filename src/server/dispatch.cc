@@ -76,9 +76,11 @@ void Worker::refuse(Connection& c, const CommandSpec* spec, const Error& error, 
   if (spec) command_stats_[command_index(*spec)].rejected.add();
   if (spec && spec->name == "EXEC") {
     c.transaction = {};
+    // A plain ERR is not told.
+    const std::string prefix =
+        error.code == Errc::err ? "" : std::string(error_prefix(error.code)) + " ";
     reply.error(Error(Errc::exec_abort,
-                      "Transaction discarded because of: " + std::string(error_prefix(error.code)) +
-                          " " + std::string(error.text())));
+                      "Transaction discarded because of: " + prefix + std::string(error.text())));
   } else {
     reply.error(error);
   }
@@ -232,8 +234,8 @@ void Worker::dispatch(Connection& c, const Call& call) {
 
 void Worker::dispatch_carefully(Connection& c, const Call& call) {
   const CommandSpec* const spec = call.spec;
-  if (spec && c.suspended()) {
-    c.defer(OwnedCommand(*spec, c.db, call.args));
+  if (c.suspended()) {
+    c.defer(OwnedCommand(spec, c.db, call.args));
     return;
   }
   const auto mode_before = c.reply_mode;

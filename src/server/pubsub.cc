@@ -95,7 +95,7 @@ std::vector<std::string> ChannelDirectory::names(Listening what, std::string_vie
   for (const Part& p : parts_) {
     const std::lock_guard lock(p.mutex);
     for (const auto& [name, reach] : what == Listening::shard ? p.shards : p.channels) {
-      if (glob_match(pattern, name)) out.push_back(name);
+      if (pattern == "*" || glob_match(pattern, name)) out.push_back(name);
     }
   }
   return out;

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <string>
@@ -111,18 +112,18 @@ class Subscribers {
   bool remove(Subscriptions& s, Listening what, std::string_view name);
   void remove_all(Subscriptions& s);
 
-  // f(Subscriptions&, pattern): whom a message is for; an empty pattern means the channel itself.
+  // f(Subscriptions&, pattern): whom a message is for; no pattern: by the channel itself.
   // First those of the channel, then pattern by pattern. f must not change who listens.
   template <class F>
   void for_each(ChannelKind kind, std::string_view channel, F&& f) const {
     const auto& exact = of(kind == ChannelKind::shard ? Listening::shard : Listening::channel);
     if (const auto at = exact.find(channel); at != exact.end()) {
-      for (Subscriptions* s : at->second) f(*s, std::string_view());
+      for (Subscriptions* s : at->second) f(*s, std::optional<std::string_view>());
     }
     if (kind == ChannelKind::shard) return;
     for (const auto& [pattern, clients] : of(Listening::pattern)) {
       if (!glob_match(pattern, channel)) continue;
-      for (Subscriptions* s : clients) f(*s, std::string_view(pattern));
+      for (Subscriptions* s : clients) f(*s, std::optional<std::string_view>(pattern));
     }
   }
 

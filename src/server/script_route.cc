@@ -63,7 +63,11 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   std::shared_ptr<const Program> program;
   if (by_sha(spec)) {
     program = server_.scripts.find(to_lower(args[1]));
-    if (!program) {
+    // As in Redis a number of keys that cannot be is told first, by the interpreter.
+    const auto keys = parse_int(args[2]);
+    const bool judged = args[1].size() == 40 &&
+                        (!keys || *keys < 0 || *keys > static_cast<std::int64_t>(args.size()) - 3);
+    if (!program && !judged) {
       reply.error(Errc::no_script);
       return c.end(0);
     }

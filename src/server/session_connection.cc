@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "commands/parse.h"
 #include "server/session_parts.h"
 #include "server/version.h"
 
@@ -116,6 +117,7 @@ void reset(SessionCall& call) {
 void select(SessionCall& call) {
   const auto db = int_of(call, 1);
   if (!db) return;
+  if (*db != static_cast<std::int32_t>(*db)) return call.reply.error(not_of_32_bits());
   if (call.connection.cluster_aware && *db != 0) {
     return call.reply.error("SELECT is not allowed in cluster mode");
   }

@@ -287,6 +287,7 @@ void Worker::measure_inside(const Connection& c, const OwnedCommand& command, st
 
 void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
                                 bool all_here) {
+  if (command.spec().name == "UNWATCH") return reply.ok();  // EXEC watches nothing any more
   const SessionHandler handler = session_handler(command.spec());
   if (!handler) return reply.error("this command does not work inside MULTI");
   SessionCall call{.worker = *this,

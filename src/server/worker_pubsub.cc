@@ -21,7 +21,7 @@ class Frames {
   Frames(ChannelKind kind, std::string_view channel, std::string_view message)
       : kind_(kind), channel_(channel), message_(message) {}
 
-  const std::string& of(int protocol, std::string_view pattern) {
+  const std::string& of(int protocol, std::optional<std::string_view> pattern) {
     std::string& frame = frames_[protocol == 3];
     if (pattern != pattern_) {
       for (std::string& f : frames_) f.clear();
@@ -29,12 +29,12 @@ class Frames {
     }
     if (!frame.empty()) return frame;
     Reply reply(frame, protocol);
-    reply.push(pattern.empty() ? 3 : 4);
-    if (pattern.empty()) {
+    reply.push(pattern ? 4 : 3);
+    if (!pattern) {
       reply.bulk(kind_ == ChannelKind::shard ? "smessage" : "message");
     } else {
       reply.bulk("pmessage");
-      reply.bulk(pattern);
+      reply.bulk(*pattern);
     }
     reply.bulk(channel_);
     reply.bulk(message_);
@@ -43,7 +43,8 @@ class Frames {
 
  private:
   ChannelKind kind_;
-  std::string_view channel_, message_, pattern_;
+  std::string_view channel_, message_;
+  std::optional<std::string_view> pattern_;
   std::array<std::string, 2> frames_;
 };
 
@@ -79,10 +80,11 @@ std::uint64_t Worker::publish_here(ChannelKind kind, std::string_view channel,
 
 void Worker::deliver(ChannelKind kind, std::string_view channel, std::string_view message) {
   Frames frames(kind, channel, message);
-  subscribers_.for_each(kind, channel, [&](Subscriptions& s, std::string_view pattern) {
-    metrics_.pubsub_delivered.add();
-    push(*s.connection, frames.of(s.connection->protocol, pattern));
-  });
+  subscribers_.for_each(kind, channel,
+                        [&](Subscriptions& s, std::optional<std::string_view> pattern) {
+                          metrics_.pubsub_delivered.add();
+                          push(*s.connection, frames.of(s.connection->protocol, pattern));
+                        });
 }
 
 // What a client does not read is bounded at once, not with the next look at all clients: one turn

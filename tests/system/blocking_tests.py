@@ -80,6 +80,8 @@ def blocking_one_node():
             serves_in_order([node], "list")
             w = Waiting(c)
             r, a = node.client(), node.client()
+            got = r.pipeline([("BLPOP", "none", 0.05), ("NOSUCH", "x"), ("MULTI",), ("UNWATCH",), ("EXEC",)])
+            eq((got[0], got[1].code, *got[2:]), (None, "ERR", "OK", "QUEUED", ["OK"]), "what comes behind waits, known or not")
 
             def served(command, makes, want):
                 w.begin(a, *command)

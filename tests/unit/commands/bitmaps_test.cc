@@ -53,6 +53,8 @@ TEST_CASE("bitmaps: searching") {
   CHECK(node("BITPOS full 1 -8 -9") == ":0");  // cut to the value first, unlike BITCOUNT
   CHECK(node("BITCOUNT full -8 -9") == ":0");
   CHECK(node("BITPOS full 2") == "-ERR The bit argument must be 1 or 0.");
+  CHECK(node("BITPOS full 1 7 x 0") == "-ERR syntax error");
+  CHECK(node("BITPOS full 1 x x 0") == "-ERR value is not an integer or out of range");
 }
 
 TEST_CASE("bitmaps: combining") {

@@ -17,6 +17,10 @@ TEST_CASE("streams: groups") {
     CHECK(node("EXISTS s") == ":1");
     CHECK(node("XGROUP CREATE s g 0 ENTRIESREAD -2") ==
           "-ERR value for ENTRIESREAD must be positive or -1");
+    CHECK(node("XGROUP CREATE s g 0 MKSTREAM MKSTREAM MKSTREAM") == "+OK");
+    CHECK(node("XGROUP DESTROY s g") == ":1");
+    CHECK(node("XGROUP CREATE s g 0 ENTRIESREAD 1 MKSTREAM MKSTREAM")
+              .starts_with("-ERR unknown subcommand or wrong number"));
     CHECK(node("XGROUP CREATE s g 0 WHAT").starts_with("-ERR unknown subcommand or wrong number"));
     CHECK(node("XGROUP CREATE s g 0") == "+OK");
     CHECK(node("XGROUP CREATECONSUMER s g a") == ":1");

@@ -30,6 +30,8 @@ TEST_CASE("streams: adding and ranges") {
     CHECK(node("XADD s 2 a 1 b") == "-ERR wrong number of arguments for 'xadd' command");
     CHECK(node("XADD s x a 1") == "-ERR Invalid stream ID specified as stream command argument");
     CHECK(node("XADD s 2 a 2 b 3") == "$3 2-0");
+    CHECK(node.run({"XRANGE", "s", " 1", "+01-+01"}) == "*1 *2 $3 1-1 *2 $1 a $1 1");
+    CHECK(node("XRANGE s + +a") == "-ERR Invalid stream ID specified as stream command argument");
     CHECK(node("XADD s NOMKSTREAM 3 a 3") == "$3 3-0");
     CHECK(node("TYPE s") == "+stream");
     CHECK(node("OBJECT ENCODING s") == "$6 stream");

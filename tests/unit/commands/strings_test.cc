@@ -26,6 +26,25 @@ TEST_CASE("strings: set and get") {
   }
 }
 
+// As redis-server answers them (make compat-random).
+TEST_CASE("strings: words of SET and GETEX") {
+  Node1 node;
+  for (const char* wrong : {"PX PX 100", "PX x KEEPTTL", "EX 0 PX 1", "EX", "NX XX", "PERSIST"})
+    CHECK(node(std::string("SET a 1 ") + wrong) == "-ERR syntax error");
+  CHECK(node("SET a 1 EX 100 EX 200") == "+OK");
+  CHECK(node("TTL a") == ":200");
+  CHECK(node("SET a 1 EX x GET") == "-ERR value is not an integer or out of range");
+  CHECK(node("SET a 1 EX 0 GET") == "-ERR invalid expire time in 'set' command");
+  CHECK(node("SET a 1 GET NX EX 5 GET") == "$1 1");
+  CHECK(node("GETEX a EX 10 EX 20") == "$1 1");
+  CHECK(node("TTL a") == ":20");
+  CHECK(node("GETEX a PERSIST PERSIST") == "$1 1");
+  CHECK(node("TTL a") == ":-1");
+  CHECK(node("GETEX none EX x") == "$-1");
+  CHECK(node("GETEX a EX x") == "-ERR value is not an integer or out of range");
+  CHECK(node("GETEX none NX") == "-ERR syntax error");
+}
+
 TEST_CASE("strings: counters") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);

@@ -148,8 +148,10 @@ TEST_CASE("zsets: pops, random members, scan") {
     CHECK(node("ZMPOP 0 z MIN") == "-ERR numkeys should be greater than 0");
     CHECK(node("ZRANDMEMBER z") == "$-1");
     CHECK(node("ZRANDMEMBER z 2") == "*0");
+    CHECK(node("ZRANDMEMBER z -9223372036854775807") == "*0");
     node("ZADD z 1 a");
     CHECK(node("ZRANDMEMBER z") == "$1 a");
+    CHECK(node("ZRANDMEMBER z -9223372036854775807") == "-ERR value is out of range");
     CHECK(node("ZRANDMEMBER z -3") == "*3 $1 a $1 a $1 a");
     CHECK(node("ZRANDMEMBER z 3 WITHSCORES", 3) == "*1 *2 $1 a ,1");
     CHECK(node("ZSCAN z 0") == "*2 $1 0 *2 $1 a $1 1");
@@ -202,6 +204,7 @@ TEST_CASE("zsets: where the keys of numbered commands are") {
   CHECK(keys({"ZUNION", "2", "a", "b", "WITHSCORES"}) == std::vector<std::size_t>{2, 3});
   CHECK(keys({"ZINTERSTORE", "d", "1", "a"}) == std::vector<std::size_t>{1, 3});
   CHECK(keys({"ZMPOP", "9", "a", "MIN"}).empty());
+  CHECK(keys({"ZUNIONSTORE", "d", "2", "a"}).empty());
   CHECK(keys({"ZRANGESTORE", "d", "s", "0", "1"}) == std::vector<std::size_t>{1, 2});
 }
 

@@ -333,6 +333,8 @@ TEST_SUITE("script/") {
     CHECK(s.eval("return cjson.decode('{\"a\":[1,{\"b\":7}]}').a[2].b") == ":7");
     CHECK(s.eval("return cjson.decode('null') == cjson.null") == ":1");
     CHECK(has(s.eval("return cjson.decode('{')"), "-ERR"));
+    CHECK(has(s.eval("\nreturn cjson.encode(1/0)"),
+              "-ERR user_script:2: Cannot serialise number: must not be NaN or Inf script: "));
     CHECK(s.eval("return bit.tohex(bit.bxor(0xff, bit.lshift(1, 8)), 4)") == "$4 01ff");
     CHECK(s.eval("return struct.pack('>HBs', 0x4142, 0x43, 'DE')") ==
           std::string("$6 ABCDE") + '\0');
@@ -379,6 +381,7 @@ TEST_SUITE("script/") {
     Scripts s;
     CHECK(s.load("return 1") == "Missing library metadata");
     CHECK(s.load("#!lua\nreturn 1") == "Library name was not given");
+    CHECK(s.load("#!LUA NAME=x\nreturn 1") == "No functions registered");
     CHECK(s.load("#!foo name=x\nreturn 1") == "Engine 'foo' not found");
     CHECK(s.load("#!lua name=x\nreturn 1") == "No functions registered");
     CHECK(has(s.load("#!lua name=x\nredis.call('get','a')"), "nonexistent global variable 'call'"));

@@ -13,9 +13,10 @@ constexpr ShardIndex t0{0}, t1{1};
 std::vector<std::string> heard(const Subscribers& at, ChannelKind kind, std::string_view channel,
                                const std::vector<const Subscriptions*>& clients) {
   std::vector<std::string> out;
-  at.for_each(kind, channel, [&](Subscriptions& s, std::string_view pattern) {
+  at.for_each(kind, channel, [&](Subscriptions& s, std::optional<std::string_view> pattern) {
     for (std::size_t i = 0; i < clients.size(); ++i) {
-      if (clients[i] == &s) out.push_back(std::to_string(i) + ":" + std::string(pattern));
+      if (clients[i] == &s)
+        out.push_back(std::to_string(i) + (pattern ? ":" + std::string(*pattern) : ":"));
     }
   });
   return out;
@@ -47,6 +48,21 @@ TEST_CASE("pubsub: the directory knows how many listen, and on which threads") {
   second.remove_all(c);
   CHECK(reach("news").threads == 0);
   CHECK(directory.count(Listening::channel) == 0);
+}
+
+TEST_CASE("pubsub: an empty pattern is a pattern, and no channel") {
+  ChannelDirectory directory;
+  Subscribers first(directory, t0);
+  Subscriptions a(nullptr);
+  first.add(a, Listening::channel, "");
+  CHECK(directory.names(Listening::channel, "*").size() == 1);
+  first.remove(a, Listening::channel, "");
+  first.add(a, Listening::pattern, "");
+  first.add(a, Listening::pattern, "*");
+  std::vector<std::optional<std::string_view>> by;
+  first.for_each(ChannelKind::plain, "",
+                 [&](Subscriptions&, std::optional<std::string_view> p) { by.push_back(p); });
+  CHECK(by == std::vector<std::optional<std::string_view>>{std::string_view()});
 }
 
 TEST_CASE("pubsub: patterns count beside channels, shard channels apart") {

@@ -50,7 +50,7 @@ TEST_CASE("command: INFO as Redis answers it") {
         "*3 +@admin +@slow +@dangerous *0 *0 *0");
   CHECK(
       command("COMMAND INFO module", 3)
-          .starts_with("*1 *10 $6 module :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 *2 *10 $11 module|list"));
+          .starts_with("*1 *10 $6 module :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 *5 *10 $11 module|list"));
 }
 
 TEST_CASE("command: categories") {

@@ -42,6 +42,10 @@ endif
 SOURCES := $(shell find src -name '*.cc' | sort)
 MAINS := $(wildcard src/server/main.cc src/tools/*.cc)
 LIB_SOURCES := $(filter-out $(MAINS),$(SOURCES))
+# Fuzz targets need the rooms below coordination; compiling the rest takes most of the time.
+ifeq ($(KIND),fuzz)
+LIB_SOURCES := $(filter-out $(patsubst %,src/%/%,tools server acl script coordination hints membership sync net),$(LIB_SOURCES))
+endif
 LIB := $(OUT)/libgyre.a
 TEST_SOURCES := $(shell find tests/unit tests/sim -name '*.cc' 2>/dev/null | sort)
 FUZZ_SOURCES := $(wildcard tests/fuzz/*.cc)
@@ -60,7 +64,7 @@ release: ## build bin/gyre-server and the tools (the default)
 .PHONY: programs
 programs: $(PROGRAMS)
 .PHONY: objects
-objects: $(call obj,$(SOURCES) $(TEST_SOURCES))
+objects: $(call obj,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))
 
 # Files that change only when their text does: what was compiled with, and what the library is of.
 stamp = $(shell mkdir -p $(OUT); echo '$(2)' | cmp -s - $(OUT)/$(1) || echo '$(2)' > $(OUT)/$(1))
@@ -94,7 +98,9 @@ $(OUT)/bin/gyre-tests: $(call obj,$(TEST_SOURCES)) $(LIB) $(OUT)/tests
 
 $(OUT)/bin/fuzz-%: $(OUT)/obj/tests/fuzz/%.o $(LIB)
 	@$(call LINK,-fsanitize=fuzzer)
-.SECONDARY: $(call obj,$(FUZZ_SOURCES))
+$(OUT)/bin/replay-%: $(OUT)/obj/tests/fuzz/%.o $(OUT)/obj/tests/fuzz/replay/main.o $(LIB)
+	@$(call LINK)
+.SECONDARY: $(call obj,$(FUZZ_SOURCES) tests/fuzz/replay/main.cc)
 
 .PHONY: clang
 clang: ## build everything with clang++-14 as well, into build/clang
@@ -190,12 +196,17 @@ asan: ## tests under the address and undefined sanitizers; SYSTEM=1: system test
 tsan: ## tests under the thread sanitizer; SYSTEM=1: system tests too
 	@$(sanitized)
 
-.PHONY: fuzz fuzz-programs
+.PHONY: fuzz fuzz-programs fuzz-replay replay-programs
 fuzz-programs: $(FUZZ_PROGRAMS)
+replay-programs: $(patsubst tests/fuzz/%.cc,$(OUT)/bin/replay-%,$(FUZZ_SOURCES))
 fuzz: ## each target of tests/fuzz for FUZZ_SECONDS (60), or FUZZ_RUNS inputs; F='name ...': only these
 	@$(MAKE) --no-print-directory -j$(JOBS) KIND=fuzz fuzz-programs
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RUNS=$(FUZZ_RUNS) .ci/fuzz \
 	  $(addprefix build/fuzz/bin/fuzz-,$(if $(F),$(F),$(patsubst tests/fuzz/%.cc,%,$(FUZZ_SOURCES))))
+fuzz-replay: ## each target over tests/fuzz/seeds and FUZZ_RUNS (20000) inputs without libFuzzer; KIND=asan: checked
+	@$(MAKE) --no-print-directory -j$(JOBS) replay-programs
+	@$(SAN_ENV) FUZZ_RUNS=$(or $(FUZZ_RUNS),20000) .ci/fuzz --replay \
+	  $(addprefix $(OUT)/bin/replay-,$(if $(F),$(F),$(patsubst tests/fuzz/%.cc,%,$(FUZZ_SOURCES))))
 
 # --- Care ------------------------------------------------------------------------------------
 
@@ -232,4 +243,4 @@ clean: ## remove what was built; caches of lint and fuzz stay in .cache
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-19s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
--include $(patsubst %.cc,$(OUT)/obj/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))
+-include $(patsubst %.cc,$(OUT)/obj/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES) tests/fuzz/replay/main.cc)

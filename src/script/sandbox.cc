@@ -320,16 +320,16 @@ void protect_globals(lua_State* l) {
   Sandbox::protect(l);
 }
 
-}  // namespace
-
-void Sandbox::protect(lua_State* l) {
+// A view of the table at the top, which it replaces. push_shown: pushes what getmetatable() gives
+// of it.
+template <class F>
+void make_view(lua_State* l, F&& push_shown) {
   lua_newtable(l);  // the view
   lua_newtable(l);  // its metatable
   lua_pushvalue(l, -3);
   lua_setfield(l, -2, "__index");
   lua::set_function(l, "__newindex", refuse_write);
-  // What getmetatable() shows of it: as little as possible, and that cannot be written to.
-  lua_pushboolean(l, 0);
+  push_shown();
   lua_setfield(l, -2, "__metatable");
   lua_setmetatable(l, -2);
   lua_pushlightuserdata(l, &views_key);
@@ -339,6 +339,16 @@ void Sandbox::protect(lua_State* l) {
   lua_rawset(l, -3);
   lua_pop(l, 1);
   lua_remove(l, -2);
+}
+
+}  // namespace
+
+void Sandbox::protect(lua_State* l) {
+  // What getmetatable() shows of it: an empty table that cannot be written to either.
+  make_view(l, [l] {
+    lua_newtable(l);
+    make_view(l, [l] { lua_pushboolean(l, 0); });
+  });
 }
 
 void Sandbox::push_globals(lua_State* l) {

@@ -241,7 +241,9 @@ void WorkerScripts::run_commands_everywhere() {
     if (e.exec) worker_.count_inside(spec, std::string_view(reply.out()).substr(before));
     if (tracking.remembers)
       worker_.engine().remember(spec, command.args(), command.db(), tracking.reader);
-    if ((spec.flags & flag::script_call) && e.barrier && spec.name.starts_with("EVAL")) {
+    // One that failed, or was ended, may want more the next time.
+    const bool told = guard.wide || reply.out()[before] != '-';
+    if ((spec.flags & flag::script_call) && e.barrier && told && spec.name.starts_with("EVAL")) {
       const bool by_text = spec.name == "EVAL" || spec.name == "EVAL_RO";
       worker_.server().scripts.set_reach(
           by_text ? sha1_hex(command.args()[1]) : to_lower(command.args()[1]),

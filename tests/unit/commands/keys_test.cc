@@ -225,8 +225,8 @@ TEST_CASE("keys: OBJECT and MEMORY otherwise") {
   Node1 node;
   node("SET a 1");
   CHECK(node("OBJECT REFCOUNT a") == ":2147483647");
-  node("SET b 10000");
-  CHECK(node("OBJECT REFCOUNT b") == ":1");
+  node("SET large 10000");
+  CHECK(node("OBJECT REFCOUNT large") == ":1");
   node.options.memory.limit = 1 << 30;
   node.options.memory.policy.by = gyre::EvictionPolicy::By::access;
   CHECK(node("OBJECT REFCOUNT a") == ":1");

@@ -198,6 +198,16 @@ TEST_SUITE("script/") {
     CHECK(s.eval("return redis.acl_check_cmd('flushall')") == ":1");
   }
 
+  TEST_CASE("what getmetatable() gives cannot be written to") {
+    Scripts s;
+    CHECK(has(s.eval("local g = getmetatable(_G) g.__index = nil"),
+              "Attempt to modify a readonly table"));
+    CHECK(
+        has(s.eval("getmetatable(redis).__newindex = nil"), "Attempt to modify a readonly table"));
+    CHECK(has(s.eval("rawset(getmetatable(_G), 'x', 1)"), "Attempt to modify a readonly table"));
+    CHECK(s.eval("return getmetatable(_G).x") == "$-1");
+  }
+
   TEST_CASE("an error is counted once") {
     Scripts s;
     const auto counted = [&](const std::string& code) {

@@ -272,8 +272,8 @@ RANDOMKEY
 EXPIRETIME $k
 PEXPIRETIME $k
 2 PERSIST $k
-4 SORT $k [BY ($p|nosort|w*|*->a|$k)|GET ($p|#|w*|*->a)|ASC|DESC|LIMIT $i $i|STORE $k]*
-3 SORT $k [GET ($p|#|w*|*->a)|ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
+4 SORT $k [BY ($p|nosort|w*|*->a|$k)|GET ($p|#|w*|*->a)|ASC|DESC|LIMIT $i $i]*
+3 SORT $k ALPHA [GET ($p|#|w*|*->a)|ASC|DESC|LIMIT $i $i|STORE $k]*
 SORT_RO $k [ALPHA|ASC|DESC|LIMIT $i $i|STORE $k]*
 DUMP $k
 2 RESTORE $k $t $v [REPLACE|ABSTTL|IDLETIME $n|FREQ $n]*

@@ -170,7 +170,8 @@ void move(CommandContext& ctx) {
 void swap_in(KeySpace& space, Slot slot, DbIndex a, DbIndex b) {
   std::string effects;
   std::vector<std::pair<DbIndex, std::string>> gone;
-  for (const auto& [from, to] : {std::pair{a, b}, {b, a}}) {
+  for (const auto& way : {std::pair{a, b}, {b, a}}) {
+    const DbIndex from = way.first, to = way.second;
     const NodeTable* const table = space.table_of(slot, from);
     if (!table) continue;
     table->for_each([&](Node* n) {

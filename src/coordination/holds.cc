@@ -266,11 +266,12 @@ void Engine::sweep_parts() {
         old.emplace_back(transaction_of(n->key()), part.state);
       return old.size() < 100;
     });
-    for (const auto& [transaction, part_state] : old) {
+    for (const auto& part : old) {
+      const std::string& transaction = part.first;
       const auto forget = [this, slot, transaction] {
         run_at(step_request(slot, transaction, {"GYRE.FORGET"}), [](std::string&&) {});
       };
-      if (part_state == Part::State::never) {
+      if (part.second == Part::State::never) {
         forget();
         continue;
       }

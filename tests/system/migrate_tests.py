@@ -132,8 +132,16 @@ class Mute:
         s, _ = self.listener.accept()
         self.got = s.recv(65536)
         s.sendall(b"+OK\r\n")           # of SELECT
-        self.got += s.recv(1 << 20)
-        self.go.wait(30)
+        s.settimeout(0.05)
+        while not self.go.is_set():      # what it is sent may come in pieces
+            try:
+                more = s.recv(1 << 20)
+            except TimeoutError:
+                continue
+            self.got += more
+            if not more:
+                self.go.wait(30)
+        s.settimeout(10)
         s.sendall(self.replies)
         time.sleep(1)
         s.close()

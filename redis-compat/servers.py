@@ -72,9 +72,10 @@ class Reference:
 
 
 class Subject:
-    """One Gyre node."""
+    """A Gyre node, or a ring of which the suite sees the first one's port."""
 
-    def __init__(self, threads, options, cluster):
+    def __init__(self, threads, options, cluster, nodes=1):
+        self.nodes = nodes
         self.options = {"enable-debug-command": "yes", "enable-protected-configs": "yes", "threads": threads}
         for word in options:
             k, _, v = word.partition("=")
@@ -82,7 +83,7 @@ class Subject:
         self.by_cluster_port, self.starter, self.env, self.died, self.end = cluster, None, {}, False, ""
 
     def __enter__(self):
-        self.cluster = Cluster(1, options=self.options)
+        self.cluster = Cluster(self.nodes, options=self.options)
         node = self.cluster[0]
         self.port = node.cluster_port if self.by_cluster_port and not is_standin() else node.port
         return self

@@ -2,7 +2,7 @@
 // that their names lead to.
 //
 // BY and GET patterns name keys that the arguments do not: with them the command runs where all
-// keys can be read (Wanders in shard/command.h), so not on a ring of several nodes.
+// keys can be read (Wanders in shard/command.h); on a ring's cluster port it is refused.
 
 #include <algorithm>
 #include <array>

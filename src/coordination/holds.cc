@@ -28,6 +28,13 @@ constexpr std::int64_t settle_again_ms = 200;
 constexpr std::int64_t stuck_ms = 2000;  // those who wait for a prepared part are told so
 constexpr std::int64_t sweep_ms = 2000, forget_committed_ms = 5000, forget_never_ms = 30'000;
 
+// The part that a record of the node's own database keeps; `text` is what it views. False: none.
+bool part_of(const Node* n, std::string& text, Part& part) {
+  if (!n || !record_live(*n) || stored_type(*n) != TypeId::string) return false;
+  text = cell_text(string_cell(*n));
+  return decode_part(text, part);
+}
+
 }  // namespace
 
 bool Engine::HoldOfCommand::take(Slot slot, std::string_view transaction) {
@@ -100,13 +107,10 @@ void Engine::adopt(Slot slot, std::string_view key) {
 void Engine::look_at_parts() {
   if (alone_) return void(space_.take_parts_touched());
   for (const auto& [slot, key] : space_.take_parts_touched()) {
-    const Node* n = space_.find(slot, prepared_db, key, key_hash(key));
     Part part;
     std::string text;
-    if (n && record_live(*n) && stored_type(*n) == TypeId::string)
-      text = cell_text(string_cell(*n));
-    const bool prepared =
-        !text.empty() && decode_part(text, part) && part.state == Part::State::prepared;
+    const bool prepared = part_of(space_.find(slot, prepared_db, key, key_hash(key)), text, part) &&
+                          part.state == Part::State::prepared;
     auto& keys = parts_[slot.value];
     const auto at = std::find(keys.begin(), keys.end(), key);
     if (prepared && at == keys.end()) keys.push_back(key);
@@ -202,11 +206,10 @@ Request Engine::step_request(Slot slot, std::string_view transaction,
 void Engine::ask_parts(Slot slot, const std::string& transaction, std::string_view own,
                        std::function<void(const std::string& error, bool never)> done) {
   const std::string key = part_key(slot, transaction);
-  const Node* n = space_.find(slot, prepared_db, key, key_hash(key));
   Part part;
   std::string text;
-  if (n && record_live(*n)) text = cell_text(string_cell(*n));
-  if (!decode_part(text, part)) return done("it is not there any more", false);
+  if (!part_of(space_.find(slot, prepared_db, key, key_hash(key)), text, part))
+    return done("it is not there any more", false);
   struct Asked {
     std::size_t left = 0;
     std::string error;
@@ -256,11 +259,10 @@ void Engine::sweep_parts() {
     if (!table || acting_node(slot) != options_.self) continue;
     std::vector<std::pair<std::string, Part::State>> old;
     table->for_each([&](Node* n) {
-      if (!record_live(*n) || stored_type(*n) != TypeId::string) return true;
-      const std::string text = cell_text(string_cell(*n));
-      const std::int64_t age = wall - record_newest(*n).ms();
       Part part;
-      if (!decode_part(text, part)) return true;
+      std::string text;
+      if (!part_of(n, text, part)) return true;
+      const std::int64_t age = wall - record_newest(*n).ms();
       if ((part.state == Part::State::committed && age > forget_committed_ms) ||
           (part.state == Part::State::never && age > forget_never_ms))
         old.emplace_back(transaction_of(n->key()), part.state);

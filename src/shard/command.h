@@ -325,7 +325,7 @@ inline constexpr KeyRange no_keys{}, first_key{1, 1, 1}, all_keys{1, -1, 1}, two
 using KeyFinder = void (*)(Args args, std::vector<std::size_t>& positions);
 using CommandFunction = void (*)(CommandContext& ctx);
 // Whether the command will read keys that its arguments do not name (SORT BY and GET): it then runs
-// under a barrier, where KeySpaces::whole(), and is refused elsewhere.
+// where KeySpaces::whole(): under a barrier, or on copies on a ring; it is refused elsewhere.
 using Wanders = bool (*)(Args args);
 
 struct CommandSpec {

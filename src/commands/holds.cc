@@ -19,24 +19,41 @@ namespace {
 
 struct PartRef {
   explicit PartRef(CommandContext& ctx)
-      : key(ctx.find(ctx.arg(1))), transaction(transaction_of(ctx.arg(1))) {
-    if (!key.exists() || key.type() != TypeId::string) return;
-    text = cell_text(key.cell());
-    there = decode_part(text, part);
-  }
-  bool is(Part::State state) const { return there && part.state == state; }
+      : key(ctx.find(ctx.arg(1))),
+        transaction(transaction_of(ctx.arg(1))),
+        record(read_part(key.node)) {}
+  bool is(PartRecord::State state) const { return record.state == state; }
 
   KeyRef key;
   std::string_view transaction;
-  std::string text;  // that `part` views
-  Part part;
-  bool there = false;
+  PartRecord record;
 };
 
-void keep(CommandContext& ctx, const PartRef& ref, const Part& part) {
-  Write w(ctx, ref.key, TypeId::string);
-  w.overwrite();
-  w.set_string(w.keep(encode_part(part)));
+// Sets one field and says all else that is known here: a replica that knows more does not agree.
+// `at`: the version, where it is not a new one.
+Version propose(CommandContext& ctx, const PartRef& ref, std::string_view field,
+                std::string_view payload, Version at = {}) {
+  const PartRecord& r = ref.record;
+  Write w(ctx, ref.key, TypeId::hash);
+  Effect& effect = w.effect();
+  if (at) effect.version = at;
+  const auto known = [&](std::string_view id, Version version, std::string_view value) {
+    if (version && id != field) effect.changes.push_back({id, version, {}, false, value});
+  };
+  known(part_field::prepared, r.prepared_at, r.text);
+  known(part_field::asked, r.asked, {});
+  known(part_field::accepted, r.accepted_at, r.accepted_never ? "N" : "P");
+  w.put(field, payload);
+  w.commit();
+  return w.version();
+}
+
+// What it was until now is not needed any more.
+void end(CommandContext& ctx, const PartRef& ref, std::string_view field,
+         std::string_view payload) {
+  Write w(ctx, ref.key, TypeId::hash);
+  w.put(field, payload);
+  if (ref.record.prepared_at) w.remove(part_field::prepared);
   w.commit();
 }
 
@@ -49,11 +66,6 @@ void merge_effects(CommandContext& ctx, Slot slot, std::string_view effects) {
     if (ctx.sink) ctx.sink->made(slot, hash, effect, result);
   });
   GYRE_ASSERT(readable);
-}
-
-void commit_part(CommandContext& ctx, const PartRef& ref) {
-  merge_effects(ctx, ref.key.slot, ref.part.effects);
-  keep(ctx, ref, {.state = Part::State::committed, .slots = ref.part.slots, .effects = {}});
 }
 
 bool readable_effects(std::string_view bytes, Slot slot, const KeySpace& space) {
@@ -74,7 +86,8 @@ bool may_take_place(CommandContext& ctx, const PartRef& ref, std::string_view ef
   std::vector<Seen> all;
   if (!decode_seen(seen, all) || !readable_effects(effects, slot, space))
     return ctx.reply.error("a part of a transaction that cannot be read"), false;
-  bool stands = ctx.holds && ctx.holds->held_by(slot, ref.transaction) && !ref.there;
+  bool stands =
+      ctx.holds && ctx.holds->held_by(slot, ref.transaction) && ref.is(PartRecord::State::none);
   for (const Seen& s : all) {
     const Node* n =
         key_slot(s.key) == slot ? space.find(slot, s.db, s.key, key_hash(s.key)) : nullptr;
@@ -120,11 +133,11 @@ void record(CommandContext& ctx) {
 void prepare(CommandContext& ctx) {
   const PartRef ref(ctx);
   if (!may_take_place(ctx, ref, ctx.arg(3), ctx.arg(4))) return;
-  Part part{.state = Part::State::prepared, .slots = {}, .effects = ctx.arg(3)};
+  Part part{.slots = {}, .effects = ctx.arg(3)};
   Reader in(ctx.arg(2));
   while (in.left() > 0) part.slots.push_back({in.be16()});
   if (!in.ok()) return ctx.reply.error("a part of a transaction that cannot be read");
-  keep(ctx, ref, part);
+  propose(ctx, ref, part_field::prepared, encode_part(part));
   ctx.reply.ok();
 }
 
@@ -140,44 +153,54 @@ void apply_part(CommandContext& ctx) {
 // GYRE.COMMIT part: every part is prepared.
 void commit(CommandContext& ctx) {
   const PartRef ref(ctx);
-  if (ref.is(Part::State::never))
+  if (ref.is(PartRecord::State::dropped))
     return ctx.reply.error("a transaction of which a part was never prepared");
-  if (ref.is(Part::State::prepared)) commit_part(ctx, ref);
+  if (ref.is(PartRecord::State::prepared)) {
+    merge_effects(ctx, ref.key.slot, ref.record.part.effects);
+    end(ctx, ref, part_field::committed,
+        encode_part({.slots = ref.record.part.slots, .effects = {}}));
+  }
   if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
   ctx.reply.ok();
 }
 
-// GYRE.DROP part: some other part was promised never to be prepared.
+// GYRE.DROP part: some part of the transaction never will be prepared.
 void drop(CommandContext& ctx) {
   const PartRef ref(ctx);
-  if (ref.is(Part::State::committed)) return ctx.reply.error("a transaction that is committed");
-  if (ref.is(Part::State::prepared))
-    keep(ctx, ref, {.state = Part::State::never, .slots = ref.part.slots, .effects = {}});
+  if (ref.is(PartRecord::State::committed))
+    return ctx.reply.error("a transaction that is committed");
+  if (ref.is(PartRecord::State::prepared)) end(ctx, ref, part_field::dropped, {});
   if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
   ctx.reply.ok();
 }
 
-// GYRE.SETTLE part P|C: what this part is, for another one of its transaction, which is prepared or
-// committed itself. The answer stands on as many replicas as its level asks for.
+// GYRE.ASK part: C or N when that is known, else the ballot under which as many replicas as the
+// level asks for were asked.
+void ask(CommandContext& ctx) {
+  const PartRef ref(ctx);
+  if (ref.is(PartRecord::State::committed)) return ctx.reply.simple("C");
+  if (ref.is(PartRecord::State::dropped)) return ctx.reply.simple("N");
+  const Version ballot = propose(ctx, ref, part_field::asked, {});
+  ctx.reply.bulk(std::to_string(ballot.bits));
+}
+
+// GYRE.SETTLE part ballot: whether it is prepared (P), or never will be (N).
 void settle(CommandContext& ctx) {
   const PartRef ref(ctx);
-  const bool committed = ctx.arg(2) == "C";
-  if (ref.is(Part::State::committed)) return ctx.reply.simple("C");
-  if (ref.is(Part::State::prepared)) {
-    committed ? commit_part(ctx, ref) : keep(ctx, ref, ref.part);
-    return ctx.reply.simple(committed ? "C" : "P");
-  }
-  // All were prepared: this one is forgotten.
-  if (committed) return ctx.reply.simple("C");
-  keep(ctx, ref, {.state = Part::State::never, .slots = ref.part.slots, .effects = {}});
-  if (ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
-  ctx.reply.simple("N");
+  if (ref.is(PartRecord::State::committed)) return ctx.reply.simple("P");
+  if (ref.is(PartRecord::State::dropped)) return ctx.reply.simple("N");
+  if (std::to_string(ref.record.asked.bits) != ctx.arg(2))
+    return ctx.reply.error(Errc::try_again);  // somebody else has asked since
+  const bool never = ref.record.proposes_never();
+  propose(ctx, ref, part_field::accepted, never ? "N" : "P", ref.record.asked);
+  if (never && ctx.holds) ctx.holds->release(ref.key.slot, ref.transaction);
+  ctx.reply.simple(never ? "N" : "P");
 }
 
 // GYRE.FORGET part: every part is committed, or never will be.
 void forget(CommandContext& ctx) {
   const PartRef ref(ctx);
-  if (ref.there && !ref.is(Part::State::prepared)) {
+  if (!ref.is(PartRecord::State::none) && !ref.is(PartRecord::State::prepared)) {
     Write w(ctx, ref.key, TypeId::none);
     w.remove_key();
     w.commit();
@@ -249,6 +272,14 @@ constexpr auto rows = std::to_array<CommandSpec>({
      .group = "gyre",
      .since = "0.1.0",
      .summary = "Ends a part of a transaction that never will be"},
+    {.name = "GYRE.ASK",
+     .arity = 2,
+     .flags = flag::write | flag::once | flag::based | flag::conditional | step,
+     .keys = first_key,
+     .run = ask,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Asks the replicas of a part under a new ballot"},
     {.name = "GYRE.SETTLE",
      .arity = 3,
      .flags = flag::write | flag::once | flag::based | flag::conditional | step,

@@ -112,7 +112,9 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   const bool moved =
       op->moved_to != 0 && !turns_.back().flushed && turns_.back().number == op->moved_to;
   if (op->done && !moved) return;
-  if (!op->done && newer.base == Newer::Base::unclear && (op->flags & flag::conditional)) {
+  const bool voted_against = newer.base == Newer::Base::moved && original.db == prepared_db;
+  if (!op->done && (newer.base == Newer::Base::unclear || voted_against) &&
+      (op->flags & flag::conditional)) {
     ++op->need;  // this replica does not count for it
     return;
   }

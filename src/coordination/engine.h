@@ -549,6 +549,7 @@ class Engine final : private SyncHost, private TransactionHost {
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
   static std::uint32_t newer_record(WaitingAck& ack, const Effect& effect, bool purged);
   std::string record_as_is(const NewerRecord& record);
+  bool same_part(const Effect& proposal) const;
   Newer::Base base_at(const Effect& effect, const ApplyResult& r) const;
   void note_gap(const Effect& effect, const ApplyResult& r);
   void forget_gaps(const Effect& effect, std::uint64_t hash);
@@ -701,8 +702,15 @@ class Engine final : private SyncHost, private TransactionHost {
   void tick_holds(SteadyMs now);
   Request step_request(Slot slot, std::string_view transaction,
                        std::initializer_list<std::string_view> words) const;
-  void ask_parts(Slot slot, const std::string& transaction, std::string_view own,
-                 std::function<void(const std::string& error, bool never)> done);
+  PartRecord part_of(Slot slot, std::string_view key) const;
+  using PartAnswer = std::function<void(std::string&& reply)>;
+  struct PartsAnswer {
+    std::string error;   // the last one
+    bool never = false;  // one of them never will be prepared
+  };
+  void at_all_parts(std::span<const Slot> slots, const std::function<void(Slot, PartAnswer)>& step,
+                    std::function<void(const PartsAnswer&)> done);
+  void ask_part(Slot slot, const std::string& transaction, PartAnswer done);
   void settle_part(Slot slot);
   void sweep_parts();
   void run_at(Request&& request, std::function<void(std::string&&)> done) override {

@@ -4,9 +4,9 @@
 // Happy path: GYRE.HOLD takes the slot; other commands of it queue in busy_; the transaction's last
 // step gives it back, and they run. A hold without a prepared part ends with its lease, or when the
 // node that coordinates is gone, or when others may have acted for the slot. A prepared part ends
-// only when all parts are known: who acts for its slot asks those who act for the others
-// (GYRE.SETTLE), whose word stands on as many replicas as a write's, its own too. All prepared: it
-// is committed; one will never be: it is dropped.
+// only when all parts are known: who acts for its slot has those who act for them, itself too, ask
+// their replicas (GYRE.ASK) and propose what these have accepted, or that the part never will be
+// prepared (GYRE.SETTLE). All prepared: it is committed; one never will be: it is dropped.
 
 #include <algorithm>
 
@@ -27,13 +27,6 @@ constexpr std::int64_t settle_ms = 700;  // after so long those who act ask each
 constexpr std::int64_t settle_again_ms = 200;
 constexpr std::int64_t stuck_ms = 2000;  // those who wait for a prepared part are told so
 constexpr std::int64_t sweep_ms = 2000, forget_committed_ms = 5000, forget_never_ms = 30'000;
-
-// The part that a record of the node's own database keeps; `text` is what it views. False: none.
-bool part_of(const Node* n, std::string& text, Part& part) {
-  if (!n || !record_live(*n) || stored_type(*n) != TypeId::string) return false;
-  text = cell_text(string_cell(*n));
-  return decode_part(text, part);
-}
 
 }  // namespace
 
@@ -107,10 +100,7 @@ void Engine::adopt(Slot slot, std::string_view key) {
 void Engine::look_at_parts() {
   if (alone_) return void(space_.take_parts_touched());
   for (const auto& [slot, key] : space_.take_parts_touched()) {
-    Part part;
-    std::string text;
-    const bool prepared = part_of(space_.find(slot, prepared_db, key, key_hash(key)), text, part) &&
-                          part.state == Part::State::prepared;
+    const bool prepared = part_of(slot, key).state == PartRecord::State::prepared;
     auto& keys = parts_[slot.value];
     const auto at = std::find(keys.begin(), keys.end(), key);
     if (prepared && at == keys.end()) keys.push_back(key);
@@ -202,30 +192,63 @@ Request Engine::step_request(Slot slot, std::string_view transaction,
   return r;
 }
 
-// Asks those who act for the transaction's slots, this one too, what their parts are.
-void Engine::ask_parts(Slot slot, const std::string& transaction, std::string_view own,
-                       std::function<void(const std::string& error, bool never)> done) {
-  const std::string key = part_key(slot, transaction);
-  Part part;
-  std::string text;
-  if (!part_of(space_.find(slot, prepared_db, key, key_hash(key)), text, part))
-    return done("it is not there any more", false);
+// Whether the part's record is here what its proposer knew of it. What all replicas hold does not
+// count: it was taken out of the effect.
+bool Engine::same_part(const Effect& proposal) const {
+  const Slot slot = key_slot(proposal.key);
+  const Node* n = space_.find(slot, proposal.db, proposal.key, key_hash(proposal.key));
+  if (!n || stored_type(*n) != TypeId::hash || !n->has(Node::boxed)) return false;
+  std::size_t same = 0;
+  bool more = false;
+  collection_of(*n)->for_each([&](const ElementView& e) {
+    const auto at = std::find_if(proposal.changes.begin(), proposal.changes.end(),
+                                 [&](const Change& c) { return c.id == e.id; });
+    if (at != proposal.changes.end() && at->version == e.cell.version &&
+        at->tombstone == e.cell.tombstone)
+      ++same;
+    else
+      more |= e.cell.version > space_.repaired(slot);
+    return true;
+  });
+  return !more && same == proposal.changes.size();
+}
+
+PartRecord Engine::part_of(Slot slot, std::string_view key) const {
+  return read_part(space_.find(slot, prepared_db, key, key_hash(key)));
+}
+
+// Runs a step at every slot; done when all have answered.
+void Engine::at_all_parts(std::span<const Slot> slots,
+                          const std::function<void(Slot, PartAnswer)>& step,
+                          std::function<void(const PartsAnswer&)> done) {
   struct Asked {
     std::size_t left = 0;
-    std::string error;
-    bool never = false;
+    PartsAnswer answer;
   };
+  if (slots.empty()) return done({.error = "it is not there any more"});
   auto asked = std::make_shared<Asked>();
-  asked->left = part.slots.size();
-  for (const Slot s : part.slots) {
-    run_at(step_request(s, transaction, {"GYRE.SETTLE", own}), [asked, done](std::string&& reply) {
+  asked->left = slots.size();
+  for (const Slot s : slots) {
+    step(s, [asked, done](std::string&& reply) {
       if (reply == "+N\r\n")
-        asked->never = true;
+        asked->answer.never = true;
       else if (!reply.starts_with('+'))
-        asked->error = reply;
-      if (--asked->left == 0) done(asked->error, asked->never);
+        asked->answer.error = std::move(reply);
+      if (--asked->left == 0) done(asked->answer);
     });
   }
+}
+
+// Whether the part in this slot is prepared, agreed by its replicas.
+void Engine::ask_part(Slot slot, const std::string& transaction, PartAnswer done) {
+  run_at(step_request(slot, transaction, {"GYRE.ASK"}),
+         [this, slot, transaction, done = std::move(done)](std::string&& reply) mutable {
+           std::string_view ballot = reply;
+           if (!ballot.starts_with('$')) return done(std::move(reply));
+           ballot.remove_prefix(ballot.find('\n') + 1);
+           ballot.remove_suffix(2);
+           run_at(step_request(slot, transaction, {"GYRE.SETTLE", ballot}), std::move(done));
+         });
 }
 
 void Engine::settle_part(Slot slot) {
@@ -234,20 +257,23 @@ void Engine::settle_part(Slot slot) {
   metrics_.parts_settled.add();
   GYRE_PROBE(part_settled);
   const std::string transaction = q.transaction;
-  ask_parts(slot, transaction, "P",
-            [this, slot, transaction](const std::string& error, bool never) {
-              const auto at = busy_.find(slot.value);
-              if (at == busy_.end() || at->second.transaction != transaction) return;
-              at->second.settling = false;
-              at->second.at = clock_.steady_ms() - settle_ms + settle_again_ms;
-              if (!never && !error.empty()) {
-                LOG_SELDOM(notice, "a part of a transaction in slot %u is not settled yet: %s",
-                           slot.value, error.substr(0, error.find('\r')).c_str());
-                return;
-              }
-              run_at(step_request(slot, transaction, {never ? "GYRE.DROP" : "GYRE.COMMIT"}),
-                     [](std::string&&) {});
-            });
+  const PartRecord record = part_of(slot, part_key(slot, transaction));
+  at_all_parts(
+      record.part.slots,
+      [this, &transaction](Slot s, PartAnswer done) { ask_part(s, transaction, std::move(done)); },
+      [this, slot, transaction](const PartsAnswer& a) {
+        const auto at = busy_.find(slot.value);
+        if (at == busy_.end() || at->second.transaction != transaction) return;
+        at->second.settling = false;
+        at->second.at = clock_.steady_ms() - settle_ms + settle_again_ms;
+        if (!a.never && !a.error.empty()) {
+          LOG_SELDOM(notice, "a part of a transaction in slot %u is not settled yet: %s",
+                     slot.value, a.error.substr(0, a.error.find('\r')).c_str());
+          return;
+        }
+        run_at(step_request(slot, transaction, {a.never ? "GYRE.DROP" : "GYRE.COMMIT"}),
+               [](std::string&&) {});
+      });
 }
 
 // What transactions have left in the slots that this node acts for, when nobody forgot it.
@@ -257,29 +283,39 @@ void Engine::sweep_parts() {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
     const NodeTable* table = slots_[i].acting ? space_.table_of(slot, prepared_db) : nullptr;
     if (!table || acting_node(slot) != options_.self) continue;
-    std::vector<std::pair<std::string, Part::State>> old;
+    struct Old {
+      std::string transaction;
+      std::vector<Slot> committed;  // the slots of all its parts
+    };
+    std::vector<Old> old;
     table->for_each([&](Node* n) {
-      Part part;
-      std::string text;
-      if (!part_of(n, text, part)) return true;
+      const PartRecord r = read_part(n);
       const std::int64_t age = wall - record_newest(*n).ms();
-      if ((part.state == Part::State::committed && age > forget_committed_ms) ||
-          (part.state == Part::State::never && age > forget_never_ms))
-        old.emplace_back(transaction_of(n->key()), part.state);
+      using State = PartRecord::State;
+      const bool committed = r.state == State::committed,
+                 never = r.state == State::dropped || r.state == State::asked;
+      if ((committed && age > forget_committed_ms) || (never && age > forget_never_ms))
+        old.push_back({std::string(transaction_of(n->key())),
+                       committed ? r.part.slots : std::vector<Slot>()});
       return old.size() < 100;
     });
-    for (const auto& part : old) {
-      const std::string& transaction = part.first;
+    for (const Old& o : old) {
+      const std::string& transaction = o.transaction;
       const auto forget = [this, slot, transaction] {
         run_at(step_request(slot, transaction, {"GYRE.FORGET"}), [](std::string&&) {});
       };
-      if (part.second == Part::State::never) {
+      if (o.committed.empty()) {
         forget();
         continue;
       }
-      ask_parts(slot, transaction, "C", [forget](const std::string& error, bool never) {
-        if (error.empty() && !never) forget();
-      });
+      at_all_parts(
+          o.committed,
+          [this, &transaction](Slot s, PartAnswer done) {
+            run_at(step_request(s, transaction, {"GYRE.COMMIT"}), std::move(done));
+          },
+          [forget](const PartsAnswer& a) {
+            if (a.error.empty()) forget();
+          });
     }
   }
 }

@@ -360,8 +360,10 @@ bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t has
   }
   if (!gaps_.empty()) forget_gaps(effect, hash);
   result = &space_.merge(slot, hash, effect);
-  // What was there is a write of this node that may still wait for its acks.
-  if (!turns_.empty() && result->newest_before.node() == options_.self.value &&
+  // What was there is a write of this node that may still wait for its acks. Proposals for a part
+  // of a transaction do not cover each other.
+  if (effect.db != prepared_db && !turns_.empty() &&
+      result->newest_before.node() == options_.self.value &&
       result->newest_before >= turns_.front().first) {
     fail_overtaken(effect, slot);
   }
@@ -492,6 +494,8 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
 // later one of its node came here before it, what that came over is kept; with a comparison or a
 // gather it cannot be told any more (simulator, seed 425).
 Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) const {
+  if (effect.has_base && effect.db == prepared_db)
+    return same_part(effect) ? Newer::Base::stands : Newer::Base::moved;
   if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
   if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
   if (r.newest_before < effect.version) return Newer::Base::stands;

@@ -1,12 +1,13 @@
 #include "shard/holds.h"
 
 #include "base/bytes.h"
+#include "record/record.h"
 #include "ring/slot.h"
 
 namespace gyre {
 namespace {
 
-constexpr std::uint8_t part_format = 1;
+constexpr std::uint8_t part_format = 2;
 
 }  // namespace
 
@@ -26,7 +27,6 @@ std::string_view transaction_of(std::string_view part_key) {
 std::string encode_part(const Part& part) {
   std::string out;
   put_u8(out, part_format);
-  put_u8(out, static_cast<std::uint8_t>(part.state));
   put_varint(out, part.slots.size());
   for (const Slot s : part.slots) put_be16(out, s.value);
   out.append(part.effects);
@@ -36,9 +36,6 @@ std::string encode_part(const Part& part) {
 bool decode_part(std::string_view bytes, Part& part) {
   Reader in(bytes);
   if (in.u8() != part_format) return false;
-  const std::uint8_t state = in.u8();
-  if (state != 'P' && state != 'C' && state != 'N') return false;
-  part.state = static_cast<Part::State>(state);
   const std::uint64_t count = in.varint();
   if (!in.ok() || count > slots_total || in.left() < 2 * count) return false;
   part.slots.clear();
@@ -49,6 +46,32 @@ bool decode_part(std::string_view bytes, Part& part) {
   }
   part.effects = in.rest();
   return in.ok();
+}
+
+PartRecord read_part(const Node* record) {
+  PartRecord r;
+  if (!record || stored_type(*record) != TypeId::hash || !record->has(Node::boxed)) return r;
+  const Collection& fields = *collection_of(*record);
+  const auto find = [&](std::string_view id, Cell& cell) {
+    return fields.find(id, cell) && !cell.tombstone;
+  };
+  using State = PartRecord::State;
+  Cell cell;
+  if (find(part_field::asked, cell)) r.asked = cell.version, r.state = State::asked;
+  if (find(part_field::accepted, cell)) {
+    r.accepted_at = cell.version;
+    r.accepted_never = cell.payload() == "N";
+    r.state = State::asked;
+  }
+  const auto read = [&](State state) {
+    r.text = cell.payload();
+    if (decode_part(r.text, r.part)) r.state = state;
+    return r.state == state;
+  };
+  if (find(part_field::prepared, cell) && read(State::prepared)) r.prepared_at = cell.version;
+  if (find(part_field::dropped, cell)) r.state = State::dropped;
+  if (find(part_field::committed, cell)) read(State::committed);
+  return r;
 }
 
 void encode_seen(std::string& to, const Seen& seen) {

@@ -1,15 +1,23 @@
 // Holds: what a transaction over several slots leaves in each of them (design, section 11).
 //
-//   hold      the acting node lets nobody else run on the slot; volatile, with a lease
-//   prepared  the part's effects, kept as a record of the node's own database (prepared_db) under a
-//             key of the slot, so that it is durable, replicated, hinted, gathered and compared
-//             like any other record
+//   hold   the acting node lets nobody else run on the slot; volatile, with a lease
+//   part   a record of the node's own database (prepared_db) under a key of the slot, so that it is
+//          durable, replicated, hinted, gathered and compared like any other record
 //
 // A transaction is committed exactly when each of its parts is prepared on as many replicas as the
-// write level says; nothing else decides. A part that is asked for and is not there is promised
-// never to be: a record that says so takes its place, conditionally, as SET NX would.
+// write level says; nothing else decides. Whether a part is prepared is agreed by its replicas as
+// in Paxos Commit (Gray and Lamport, 2006): the coordinator's PREPARE is the first proposal, which
+// a replica takes only while it has heard of no other; whoever wants to know later asks as many
+// replicas under a ballot (a version) first, then proposes what has been accepted, or that the part
+// never will be prepared. The record is a hash, so no proposal covers another:
 //
-//   absent -> prepared -> committed -> forgotten     absent -> never -> forgotten
+//   p   prepared: the effects, with all slots of the transaction
+//   b   the highest ballot that was asked under, which is its version
+//   v   what was proposed under a ballot, P or N; its version is that ballot
+//   c   committed: the effects are merged          d   dropped: some part never will be prepared
+//
+// A replica agrees to a proposal when its record is then exactly what the proposal says
+// (Engine::same_part): it knew nothing that the proposer did not.
 //
 // Here: the name of a transaction, the record's form, and what a command may do to the hold.
 #pragma once
@@ -21,6 +29,7 @@
 
 #include "base/ids.h"
 #include "record/effect.h"
+#include "record/node.h"
 #include "record/version.h"
 
 namespace gyre {
@@ -40,15 +49,42 @@ class SlotHolds {
 std::string part_key(Slot slot, std::string_view transaction);
 std::string_view transaction_of(std::string_view part_key);
 
+// What a transaction does in a slot: `p` of its record, and without effects `c`.
 struct Part {
-  enum class State : std::uint8_t { prepared = 'P', committed = 'C', never = 'N' };
-  State state{};
   std::vector<Slot> slots;   // of the whole transaction, ascending
-  std::string_view effects;  // of this part, encoded one behind the other; of a prepared one
+  std::string_view effects;  // of this part, encoded one behind the other
 };
 std::string encode_part(const Part& part);
 // False: it is none.
 bool decode_part(std::string_view bytes, Part& part);
+
+namespace part_field {
+inline constexpr std::string_view prepared = "p", asked = "b", accepted = "v", committed = "c",
+                                  dropped = "d";
+}
+
+// A part's record, read.
+struct PartRecord {
+  enum class State : std::uint8_t {
+    none,      // nothing is known of it
+    asked,     // others have asked for it; it is not prepared
+    prepared,  // or it was tried; not known to be committed or dropped
+    committed,
+    dropped
+  };
+  State state = State::none;
+  std::string text;  // what `part` views
+  Part part;         // of a prepared or a committed one
+  Version prepared_at{}, asked{}, accepted_at{};
+  bool accepted_never = false;
+
+  // What a proposal has to say after as many replicas as its level asks for were asked.
+  bool proposes_never() const {
+    return accepted_at ? accepted_never : state == State::asked || state == State::none;
+  }
+};
+// nullptr: none.
+PartRecord read_part(const Node* record);
 
 // The records that a part was computed from, with the versions that they had: it may only take its
 // place where these still stand.

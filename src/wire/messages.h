@@ -24,7 +24,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 13;
+inline constexpr std::uint32_t wire_format = 14;
 
 enum class Kind : std::uint8_t {
   forward = 1,

@@ -66,13 +66,25 @@ TEST_CASE("spanning: two act for one of the slots, and its replicas agree on one
   ThreeNodes ring(1);
   for (int i = 0; i < 40; ++i) {
     CAPTURE(i);
-    const auto [a, b] = keys_of(ring, 0, 2, i);
+    std::string a = "a" + std::to_string(i), b = "b" + std::to_string(i);
+    while (ring.acting(a) != 0) a += 'x';
+    while (ring.replicas(b) != std::array<std::size_t, 3>{2, 1, 0}) b += 'x';
     ring.nodes[2]->kill(false);
-    ring.run(4 * second);
+    ring.run(3 * second);
+    ring.ask(1, {"GET", b});  // it acts for the slot from now on, and is sure of it soon
+    ring.run(3 * second);
+    ring.ask(0, {"GET", b});
     ring.nodes[2]->start();
-    ring.run(static_cast<Us>(i) * 10'000);
+    // Node 1 acts for the slot in the eyes of node 0, which asks it, maybe before either has heard
+    // of what node 2 prepares.
+    ring.network.set_delay(2, 0, 1'000, 60'000);
+    ring.network.set_delay(2, 1, 50'000, 300'000);
+    ring.run(100'000 + static_cast<Us>(i) * 10'000);
     const std::uint64_t id = ring.start(2, {"MSETNX", a, "1", b, "2"});
-    ring.run(5 * second);
+    ring.run(2 * second);
+    ring.network.set_delay(2, 0, 50, 300);
+    ring.network.set_delay(2, 1, 50, 300);
+    ring.run(3 * second);
     const std::string one = ring.ask(1, {"GET", a}), two = ring.ask(1, {"GET", b});
     const bool none = one == "$-1\r\n" && two == "$-1\r\n";
     const bool both = one == "$1\r\n1\r\n" && two == "$1\r\n2\r\n";
@@ -88,8 +100,8 @@ TEST_CASE("spanning: two act for one of the slots, and its replicas agree on one
       CHECK(ring.ask(node, {"GET", b}) == two);
     }
   }
-  CHECK(there + not_there == 40);
   CHECK(there > 5);
+  CHECK(not_there > 3);
   CHECK(probe_count(Probe::part_settled) > settled + 5);
 }
 

@@ -312,7 +312,11 @@ Result<void> RocksStore::check_format() {
   }
   const auto format = parse_uint(found->second);
   if (!format) return damaged(options_.directory, "its format number is '" + found->second + "'");
-  if (*format <= store_format) return {};
+  if (*format == store_format) return {};
+  if (*format < store_format) {  // read as it is; from now on written anew
+    if (auto s = put_synced(format_name, std::to_string(store_format)); !s.ok()) return error_of(s);
+    return {};
+  }
   return Error(Errc::config, "the store in " + options_.directory + " has format " +
                                  std::to_string(*format) + ", this program knows formats up to " +
                                  std::to_string(store_format) + ": run the newer version");

@@ -33,7 +33,7 @@ struct RocksStoreOptions {
 };
 
 // The format of rows and meta values that this program writes; the database says its own.
-inline constexpr std::uint64_t store_format = 1;
+inline constexpr std::uint64_t store_format = 2;
 
 // Opens or creates the database. The sink outlives the store.
 // Errors: corrupt (which file, what to do), config (in use by another process; newer format), io.

@@ -21,38 +21,14 @@ struct Merging {
   Expiry expiry{};
 };
 
-// What a write claims its record's type with: the version that a floor must reach to kill it. For a
-// sum that is its opening and not its latest change, else a claim could outlive what it is for, and
-// the order of effects would decide.
-Version claim(const Change& c) {
-  return c.sum ? c.sum : c.version;
-}
-
 Version highest_claim(const Effect& e, Version above) {
   Version v{};
-  for (const Change& c : e.changes) v = std::max(v, claim(c));
+  for (const Change& c : e.changes) v = std::max(v, claim_of(c));
   return v > above ? v : Version{};
 }
 
-Version claim(const Cell& cell) {
-  Version v = cell.version;
-  if (cell.has_sums) {
-    for (const Sum& s : cell.sums()) v = std::max(v, s.id);
-  }
-  return v;
-}
-
 Version highest_claim(const Node& n, Version above) {
-  Version v{};
-  if (stored_type(n) == TypeId::string) {
-    v = claim(string_cell(n));
-  } else if (n.has(Node::boxed)) {
-    // Node.version may be the floor's or the expiry's, so look.
-    collection_of(n)->for_each([&](const ElementView& e) {
-      v = std::max(v, claim(e.cell));
-      return true;
-    });
-  }
+  const Version v = record_claim(n).version;
   return v > above ? v : Version{};
 }
 
@@ -104,10 +80,15 @@ void store_none(Merging& m, std::string_view key) {
   reshape(m, key, 0, TypeId::none, 0, m.floor);
 }
 
-// Leaves a stub: floor and register of what expired, and the newest version that it held.
-void store_stub(Merging& m, std::string_view key, Version newest) {
-  reshape(m, key, 8, TypeId::none, Node::floored, newest);
-  store_be64(m.node->value_data(), m.floor.bits);
+// Leaves a stub: floor and register of what expired, the newest version that it held, and its type.
+void store_stub(Merging& m, std::string_view key, Version newest, TypeClaim claim) {
+  if (claim.version <= m.floor) claim = {};
+  const bool own = claim.version && claim.version != newest;
+  reshape(m, key, own ? 17 : 9, TypeId::none, Node::floored, newest);
+  char* to = m.node->value_data();
+  store_be64(to, m.floor.bits);
+  to[8] = static_cast<char>(claim.type);
+  if (own) store_be64(to + 9, claim.version.bits);
 }
 
 // The collection of the node is gone with all its elements.
@@ -125,7 +106,7 @@ void merge_string(Merging& m, const Effect& e) {
   cell.drop_below(m.floor);
   for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
     const Change& c = e.changes[i];
-    if (claim(c) <= m.floor) {
+    if (claim_of(c) <= m.floor) {
       // The floor of an overwrite lies just below its version, whose node is who covered this.
       const Version by = cell.version.before() == m.floor ? cell.version : m.floor;
       if (c.version.node() != by.node()) m.result.stands = false;
@@ -146,7 +127,7 @@ void merge_string(Merging& m, const Effect& e) {
 void merge_elements(Merging& m, const Effect& e, Collection* c, Version newest) {
   for (std::uint32_t i = 0; i < e.changes.size(); ++i) {
     const Change& change = e.changes[i];
-    if (claim(change) <= m.floor) {
+    if (claim_of(change) <= m.floor) {
       if (change.version.node() != m.floor.node()) m.result.stands = false;
       continue;
     }
@@ -352,7 +333,13 @@ void merge_general(Merging& m, const Effect& e) {
   m.result.expiry_after = m.result.live_after ? m.expiry.at_ms : 0;
 }
 
-// The record is a stub, or the effect is of one: the table in apply.h.
+TypeClaim effect_claim(const Effect& e) {
+  if (e.expired) return {e.type, e.claim};
+  return {e.type, highest_claim(e, {})};
+}
+
+// The record is a stub, or the effect is of one: the table in apply.h. They are of one type, or one
+// is of none (apply_about_stub).
 void merge_stub(Merging& m, const Effect& e) {
   const bool existed = m.node != nullptr, was_stub = existed && record_stub(*m.node);
   const Version old_floor = existed ? record_floor(*m.node) : Version{};
@@ -368,7 +355,9 @@ void merge_stub(Merging& m, const Effect& e) {
   const Version covered = expiry_floor(m.expiry);
   const bool outlived = of_same && newest > covered;
   if (of_same && !outlived) {
-    if (was_stub && m.floor == old_floor && newest == old_newest && !theirs) return;
+    const TypeClaim ours = existed ? record_claim(*m.node) : TypeClaim{}, of_e = effect_claim(e);
+    const bool claims = of_e.version > ours.version;
+    if (was_stub && m.floor == old_floor && newest == old_newest && !theirs && !claims) return;
     m.result.changed = m.result.header_changed = true;
     m.result.floor_raised = m.floor > old_floor;
     m.result.expiry_changed = m.expiry != old_expiry;
@@ -376,7 +365,7 @@ void merge_stub(Merging& m, const Effect& e) {
     m.result.stubbed = !was_stub;
     m.result.wiped = existed && m.node->has(Node::boxed);
     drop_collection(m);
-    store_stub(m, e.key, newest);
+    store_stub(m, e.key, newest, claims ? of_e : ours);
     return;
   }
   if (was_stub && !e.expired && !e.whole && !outlived && m.floor < old_newest) {
@@ -407,20 +396,9 @@ bool overwrites_in_place(const Node& n, const Effect& e, const ApplyOptions& opt
          e.expiry.version <= e.floor && takes_in_place(n, c.payload.size(), c.version);
 }
 
-}  // namespace
-
-Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
-            ApplyResult& result) {
-  result.clear();
-  if (record && !options.digests && overwrites_in_place(*record, effect, options)) {
-    const Change& c = effect.changes.front();
-    result.in_place = result.changed = result.header_changed = true;
-    result.live_before = result.live_after = true;
-    result.newest_before = record->version;
-    result.taken.push_back(0);
-    put_in_place(*record, c.payload, c.version);
-    return record;
-  }
+// Merges, whatever it is; what of types differs was settled where a stub has a part in it.
+Node* merge_one(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
+                ApplyResult& result, bool about_stub) {
   Merging m{.node = record, .options = options, .slabs = slabs, .result = result};
   if (record) {
     result.newest_before = record_newest(*record);
@@ -429,7 +407,6 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
       result.expiry_before = record->expiry().at_ms;
   }
   const bool digests = options.digests, record_was = record != nullptr;
-  const bool about_stub = effect.expired || (record && record_stub(*record));
   if (digests) {
     m.seed = digest_seed(effect.key, effect.db);
     if (record) {
@@ -471,11 +448,74 @@ Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Sla
   return m.node;
 }
 
+// Between two types the claims decide, of a stub's as of elements that are there. The loser's side
+// is merged as what is left of it: a floor as high as its claim, and its register.
+Node* apply_about_stub(Node* record, const Effect& effect, const ApplyOptions& options,
+                       Slabs& slabs, ApplyResult& result) {
+  const Version floor =
+      std::max({record ? record_floor(*record) : Version{}, effect.floor, options.floor});
+  const TypeClaim ours = record ? record_claim(*record) : TypeClaim{},
+                  theirs = effect_claim(effect);
+  if (ours.version <= floor || theirs.version <= floor || ours.type == theirs.type)
+    return merge_one(record, effect, options, slabs, result, true);
+  Effect left;
+  left.db = effect.db;
+  left.key = effect.key;
+  if (theirs.version < ours.version) {
+    left.floor = std::max(effect.floor, theirs.version);
+    left.expiry = effect.expiry;
+    left.version = std::max(left.floor, left.expiry.version);
+    left.whole = effect.whole;
+    record = merge_one(record, left, options, slabs, result, record_stub(*record));
+    for (const Change& c : effect.changes)
+      result.stands &= c.version.node() == ours.version.node() && c.version <= ours.version;
+    return record;
+  }
+  left.version = left.floor = std::max(floor, ours.version);
+  left.whole = true;  // nothing of what a stub has dropped is above that floor
+  record = merge_one(record, left, options, slabs, result, record_stub(*record));
+  const ApplyResult first = result;
+  result.clear();
+  record = merge_one(record, effect, options, slabs, result,
+                     effect.expired || (record && record_stub(*record)));
+  result.changed |= first.changed;
+  result.header_changed |= first.header_changed;
+  result.floor_raised |= first.floor_raised;
+  result.expiry_changed |= first.expiry_changed;
+  result.wiped |= first.wiped;
+  result.newest_before = first.newest_before;
+  result.live_before = first.live_before;
+  result.expiry_before = first.expiry_before;
+  result.digest_delta += first.digest_delta;
+  result.removed.insert(result.removed.end(), first.removed.begin(), first.removed.end());
+  return record;
+}
+
+}  // namespace
+
+Node* apply(Node* record, const Effect& effect, const ApplyOptions& options, Slabs& slabs,
+            ApplyResult& result) {
+  result.clear();
+  if (record && !options.digests && overwrites_in_place(*record, effect, options)) {
+    const Change& c = effect.changes.front();
+    result.in_place = result.changed = result.header_changed = true;
+    result.live_before = result.live_after = true;
+    result.newest_before = record->version;
+    result.taken.push_back(0);
+    put_in_place(*record, c.payload, c.version);
+    return record;
+  }
+  if (effect.expired || (record && record_stub(*record)))
+    return apply_about_stub(record, effect, options, slabs, result);
+  return merge_one(record, effect, options, slabs, result, false);
+}
+
 bool valid_effect(const Effect& effect) {
   if (effect.key.size() > (std::size_t{512} << 20)) return false;
   if (effect.expired) {
-    return effect.type == TypeId::none && effect.changes.empty() && effect.expiry.at_ms != 0 &&
+    return effect.changes.empty() && effect.expiry.at_ms != 0 &&
            effect.expiry.version > effect.floor && effect.version >= effect.expiry.version &&
+           effect.version >= effect.claim && (effect.type == TypeId::none) == !effect.claim &&
            !effect.whole && !effect.slot_floor;
   }
   const bool one_element = effect.type == TypeId::string;

@@ -12,7 +12,8 @@
 //   element   the higher version; counter sums by their ids
 //
 // Stubs of expired records (design, section 5) are the one exception, because a replica that has
-// dropped the elements cannot merge with what revives them:
+// dropped the elements cannot merge with what revives them. They keep their type and its claim, so
+// that types are settled with them as with what they stand for (record_claim); then:
 //
 //   record      effect      merged register is        outcome
 //   stub        any         dead, floor >= newest     nothing is missing: an ordinary merge

@@ -52,6 +52,7 @@ void encode_effect(std::string& to, const Effect& e) {
     put_be64(to, e.expiry.version.bits);
   }
   if (flags & (with_base | with_over)) put_be64(to, e.base.bits);
+  if (e.expired) put_be64(to, e.claim.bits);
   put_varint(to, e.changes.size());
   for (const Change& c : e.changes) {
     const auto f = static_cast<std::uint8_t>((c.tombstone ? removed : 0) |
@@ -86,6 +87,7 @@ bool decode_effect(Reader& in, Effect& e) {
   e.has_base = (flags & with_base) != 0;
   if (flags & (with_base | with_over)) e.base = {in.be64()};
   if ((flags & with_over) && !e.base) return false;
+  if (e.expired) e.claim = {in.be64()};
   const std::uint64_t n = in.varint();
   if (n > in.left())
     return false;  // each change takes bytes: never allocate from a declared number

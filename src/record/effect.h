@@ -48,8 +48,10 @@ struct Effect {
   // A floor of the slot's whole database (FLUSHALL, FLUSHDB): key is the slot as be16, no changes.
   bool slot_floor = false;
   // The header of an expired record whose elements were dropped (record_stub): version is the
-  // newest that it held; no type, no changes.
+  // newest that it held; no changes.
   bool expired = false;
+  // Of an expired one: what its type is claimed with; zero without a type (record/apply.h).
+  Version claim{};
   // All elements of its record are in it: what a replica that has dropped them needs.
   bool whole = false;
   std::vector<Change> changes;

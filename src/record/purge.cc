@@ -113,7 +113,7 @@ Node* rebuild(Node* n, DbIndex db, const PurgeBound& bound, Slabs& slabs) {
   if (base) rest.changes.push_back({{}, base->version, {}, false, base->payload});
   if (floor_dead(*n, bound.upto)) rest.floor = {};
   if (rest.expiry.at_ms == 0 && rest.expiry.version <= bound.upto) rest.expiry = {};
-  if (rest.changes.empty()) rest.type = TypeId::none;
+  if (rest.changes.empty() && !rest.expired) rest.type = TypeId::none;
   ApplyOptions options;
   options.keep_tombstones = true;
   ApplyResult applied;

@@ -34,7 +34,35 @@ void add_cell(Effect& out, std::string_view id, const Cell& cell, Version since)
   for (const Sum& s : cell.sums()) add({id, s.version, s.id, false, s.amount});
 }
 
+Version claim_of(const Cell& cell) {
+  Version v = cell.version;
+  if (cell.has_sums) {
+    for (const Sum& s : cell.sums()) v = std::max(v, s.id);
+  }
+  return v;
+}
+
 }  // namespace
+
+TypeClaim record_claim(const Node& n) {
+  TypeClaim claim{stored_type(n), {}};
+  if (record_stub(n)) {
+    const std::string_view kept = n.value();
+    claim.type = static_cast<TypeId>(kept[8]);
+    // By the newest version that it held, where nothing else is kept.
+    claim.version = kept.size() > 9 ? Version{load_be64(kept.data() + 9)} : n.version;
+    if (claim.type == TypeId::none) return {};
+  } else if (claim.type == TypeId::string) {
+    claim.version = claim_of(string_cell(n));
+  } else if (n.has(Node::boxed)) {
+    // Node.version may be the floor's or the expiry's, so look.
+    collection_of(n)->for_each([&](const ElementView& e) {
+      claim.version = std::max(claim.version, claim_of(e.cell));
+      return true;
+    });
+  }
+  return claim.version > record_floor(n) ? claim : TypeClaim{};
+}
 
 Version record_floor(const Node& n) {
   switch (stored_type(n)) {
@@ -74,7 +102,13 @@ void record_effect(const Node& n, DbIndex db, Version since, Effect& out) {
   if (n.has(Node::has_expiry)) out.expiry = n.expiry();
   out.version = record_newest(n);
   out.expired = record_stub(n);
+  if (out.expired) {
+    const TypeClaim claim = record_claim(n);
+    out.type = claim.type;
+    out.claim = claim.version;
+  }
   out.whole = !out.expired;  // until something is left out
+  if (out.expired) return;
   if (out.type == TypeId::string) {
     add_cell(out, {}, string_cell(n), since);
   } else if (out.type != TypeId::none) {
@@ -109,7 +143,9 @@ std::uint64_t record_digest(const Node& n, DbIndex db) {
   std::uint64_t sum =
       header_digest(seed, record_floor(n), n.has(Node::has_expiry) ? n.expiry() : Expiry{});
   if (record_stub(n)) {
-    sum += mix(seed, n.version.bits, 4);
+    const TypeClaim claim = record_claim(n);
+    sum += mix(mix(seed, n.version.bits, 4), claim.version.bits,
+               static_cast<std::uint64_t>(claim.type));
   } else if (stored_type(n) == TypeId::string) {
     sum += cell_digest(seed, {}, string_cell(n));
   } else if (stored_type(n) != TypeId::none) {

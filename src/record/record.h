@@ -8,8 +8,10 @@
 //   none        Nothing above the floor is left (a deleted key); Node.version is the floor.
 //   stub        What an expired record leaves on a ring: none and `floored`, with its expiry
 //               register, which lies above the floor. Node.version is the newest version of
-//               anything that it held. The elements themselves were dropped, so whoever revives
-//               it has to learn them from a replica that still has them (record/apply.h).
+//               anything that it held. Its value: the floor, the type as a byte, and the type's
+//               claim where that is not the newest version (record_claim). The elements themselves
+//               were dropped, so whoever revives it has to learn them from a replica that still
+//               has them (record/apply.h).
 //
 // "Live" means that a client can see it, expiry aside.
 #pragma once
@@ -74,6 +76,18 @@ inline Version expiry_floor(const Expiry& e) {
   // Of the last node number but one, which is never stamped: no overwrite's floor lies there.
   return std::max(e.version, Version{instant > 2 ? instant - 2 : 0});
 }
+
+// What something claims its record's type with: the version that a floor must reach to kill it. Of
+// a sum that is its opening and not its latest change, else a claim could outlive what it is for,
+// and the order of effects would decide.
+inline Version claim_of(const Change& c) {
+  return c.sum ? c.sum : c.version;
+}
+struct TypeClaim {
+  TypeId type = TypeId::none;
+  Version version{};  // the highest of it; zero: nothing lies above the floor, and there is no type
+};
+TypeClaim record_claim(const Node& n);
 
 Version record_floor(const Node& n);
 // The newest version of anything in the record: elements, also dropped ones, floor, expiry

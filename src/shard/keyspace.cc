@@ -362,6 +362,9 @@ void KeySpace::make_stub(const Due& due, const Node& record) {
   stub.floor = record_floor(record);
   stub.expiry = record.expiry();
   stub.expired = true;
+  const TypeClaim claim = record_claim(record);
+  stub.type = claim.type;
+  stub.claim = claim.version;
   merge(due.slot, due.hash, stub);
 }
 

@@ -59,7 +59,8 @@ void header_value(std::string& to, const Node& n) {
   const TypeId type = stored_type(n);
   const bool implied_floor = type == TypeId::string && !n.has(Node::floored);
   const bool expires = n.has(Node::has_expiry), stub = record_stub(n);
-  put_u8(to, static_cast<std::uint8_t>(type));
+  const TypeClaim claim = stub ? record_claim(n) : TypeClaim{};
+  put_u8(to, static_cast<std::uint8_t>(stub ? claim.type : type));
   put_u8(to, static_cast<std::uint8_t>((implied_floor ? 0 : with_floor) |
                                        (expires ? with_expiry : 0) | (stub ? with_newest : 0)));
   if (!implied_floor) put_be64(to, record_floor(n).bits);
@@ -68,7 +69,10 @@ void header_value(std::string& to, const Node& n) {
     put_be64(to, static_cast<std::uint64_t>(e.at_ms));
     put_be64(to, e.version.bits);
   }
-  if (stub) put_be64(to, record_newest(n).bits);
+  if (stub) {
+    put_be64(to, record_newest(n).bits);
+    put_be64(to, claim.version.bits);
+  }
   if (type != TypeId::string) return;
   const Cell cell = string_cell(n);
   put_be64(to, cell.version.bits);
@@ -150,6 +154,7 @@ bool RowReader::parse_header(std::string_view value) {
   if (flags & with_newest) {
     effect_.expired = true;
     effect_.version = {in.be64()};
+    if (in.left() > 0) effect_.claim = {in.be64()};  // format 1: of no type
     return in.finished() && valid_effect(effect_);
   }
   if (effect_.type != TypeId::string) return in.finished();

@@ -215,9 +215,9 @@ TEST_CASE("stub: an overwrite below what it held is hollow, one above it is not"
   e.whole = true;
   below.clear();
   encode_effect(below, e);
-  CHECK(q.b.take(below).stands);
-  CHECK(q.b("GET k") == "$3 new");
-  // Where the elements still are, the field survives the overwrite, and wins the type.
+  // The field, which the stub has dropped, survives the overwrite and wins the type.
+  q.b.take(below);
+  CHECK(q.b("GET k") == "$-1");
   q.a.take(below);
   q.exchange();
 
@@ -478,6 +478,26 @@ TEST_CASE("stub: is purged when T covers its newest version, and not brought bac
   CHECK(p.b.space.verify_digest(slot));
 }
 
+TEST_CASE("stub: keeps its type when T takes its floor") {
+  Pair p;
+  p.both("DEL k");
+  p.both("HSET k f 1");
+  p.both("PEXPIRE k 50");
+  p.a.now = p.b.now += 60;
+  p.b.expire();
+  REQUIRE(p.b.stub("k"));
+  const Version floor = record_floor(*p.b.record("k"));
+  const TypeClaim claim = record_claim(*p.b.record("k"));
+  REQUIRE(floor);
+  CHECK(claim.type == TypeId::hash);
+  p.b.space.set_repaired(key_slot("k"), floor);
+  REQUIRE(p.b.stub("k"));
+  CHECK_FALSE(record_floor(*p.b.record("k")));
+  CHECK(record_claim(*p.b.record("k")).type == TypeId::hash);
+  CHECK(record_claim(*p.b.record("k")).version == claim.version);
+  CHECK(p.b.space.verify_digest(key_slot("k")));
+}
+
 TEST_CASE("stub: what makes no sense is refused") {
   Effect e;
   e.key = "k";
@@ -493,9 +513,16 @@ TEST_CASE("stub: what makes no sense is refused") {
   e.expiry = {0, {6}};  // no expiry
   CHECK_FALSE(valid_effect(e));
   e.expiry = {1000, {6}};
-  e.type = TypeId::hash;
+  e.type = TypeId::hash;  // by what?
+  CHECK_FALSE(valid_effect(e));
+  e.claim = {6};
+  CHECK(valid_effect(e));
+  e.claim = {7};  // newer than the newest
   CHECK_FALSE(valid_effect(e));
   e.type = TypeId::none;
+  e.claim = {6};
+  CHECK_FALSE(valid_effect(e));
+  e.claim = {};
   e.whole = true;
   CHECK_FALSE(valid_effect(e));
 }
@@ -548,6 +575,49 @@ TEST_CASE("stub: replicas that became stubs at different times end equal after a
   CHECK(stubs > test::effort(500));
   CHECK(hollow > test::effort(50));
   CHECK(alive > test::effort(500));
+}
+
+// Simulator, seed 784: of a string, whose register covered a stream that another node had begun.
+TEST_CASE("stub: what it hides is what the record would have hidden") {
+  int seen = 0, mixed = 0;
+  const Slot slot = key_slot(RandomEffects::key);
+  const std::uint64_t hash = key_hash(RandomEffects::key);
+  for (std::uint64_t seed = 1; seed <= test::effort(20000); ++seed) {
+    Random random(seed);
+    const RandomEffects all(random, 2 + random.below(6), TypeId::none, false);
+    // Both end what expires, but only one drops it.
+    KeySpace whole({.first = slot,
+                    .slots = 1,
+                    .keep_tombstones = true,
+                    .stub_grace_ms = std::int64_t{1} << 61}),
+        stubs({.first = slot, .slots = 1, .keep_tombstones = true});
+    const auto expire = [&](KeySpace& space) {
+      space.expire_due(std::int64_t{1} << 60, 10, [](Slot, DbIndex, std::string_view) {});
+    };
+    bool hollow = false, was_stub = false;
+    for (const Effect& e : all.effects) {
+      whole.merge(slot, hash, e);
+      expire(whole);
+      hollow |= stubs.merge(slot, hash, e).hollow;
+      expire(stubs);
+      const Node* n = stubs.find(slot, {0}, RandomEffects::key, hash);
+      was_stub |= n && record_stub(*n);
+      mixed += n && record_stub(*n) && e.type != record_claim(*n).type;
+    }
+    if (hollow || !was_stub) continue;
+    const Node* one = whole.find(slot, {0}, RandomEffects::key, hash);
+    const Node* other = stubs.find(slot, {0}, RandomEffects::key, hash);
+    INFO("seed " << seed << "\n" << content_of(one) << "\n" << content_of(other));
+    const auto visible = [](const Node* n) {
+      return n && record_live(*n) && !record_expired(*n, std::int64_t{1} << 60);
+    };
+    REQUIRE(visible(one) == visible(other));
+    if (!visible(one)) continue;
+    REQUIRE(content_of(one) == content_of(other));
+    ++seen;
+  }
+  CHECK(seen > test::effort(100));
+  CHECK(mixed > test::effort(100));
 }
 
 TEST_CASE("stub: what an expired key costs") {

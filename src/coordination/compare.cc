@@ -133,9 +133,16 @@ bool Engine::may_round(Slot slot) const {
                      [this](NodeIndex n) { return n == options_.self || peers_[n.value].view.up; });
 }
 
-bool Engine::merge_synced(Effect& effect, bool& changed) {
+// What was read under an older T may be of before something that all have forgotten since.
+Engine::Below Engine::below_of(const Effect& effect, Version bound) const {
+  const Slot slot = effect.slot_floor ? Slot{} : key_slot(effect.key);
+  return !effect.slot_floor && space_.owns(slot) && space_.repaired(slot) > bound ? Below::dropped
+                                                                                  : Below::merged;
+}
+
+bool Engine::merge_synced(Effect& effect, Version bound, bool& changed) {
   const ApplyResult* r = nullptr;
-  if (!merge_from_peer(effect, r, Below::merged)) return false;
+  if (!merge_from_peer(effect, r, below_of(effect, bound))) return false;
   changed = r && r->changed;
   return true;
 }

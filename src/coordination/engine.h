@@ -571,6 +571,7 @@ class Engine final : private SyncHost, private TransactionHost {
     dropped,  // known here, or purged
     merged,   // a comparison heals with them
   };
+  Below below_of(const Effect& effect, Version bound) const;
   // False: refused, it is no effect for this node. No result: all of it lies below T.
   bool merge_from_peer(Effect& effect, const ApplyResult*& result, Below below = Below::dropped);
   bool merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t hash,
@@ -742,7 +743,7 @@ class Engine final : private SyncHost, private TransactionHost {
   bool elsewhere(Slot slot, NodeIndex node) const override { return acting_node(slot) != node; }
   void agreed(Slot slot, NodeIndex node) override;
   void tell_replaced();
-  bool merge_synced(Effect& effect, bool& changed) override;
+  bool merge_synced(Effect& effect, Version bound, bool& changed) override;
   void lost_state(Slot slot) override;
   void equal(NodeIndex peer, Slot slot) override { hints_.clear_mark(peer, slot, space_.rows()); }
   void compared(std::uint64_t id, NodeIndex peer, Slot slot, const Outcome& outcome) override;

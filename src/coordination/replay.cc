@@ -68,7 +68,9 @@ void Engine::on_repair(NodeIndex from, const Repair& m) {
     const std::size_t left = in.left();
     if (!decode_effect(in, effect)) return;
     const ApplyResult* r = nullptr;
-    all &= merge_from_peer(effect, r, m.synced ? Below::merged : Below::dropped);
+    const Below below =
+        m.synced ? below_of(effect, bound_of(m.bounds, key_slot(effect.key))) : Below::dropped;
+    all &= merge_from_peer(effect, r, below);
     if (r && r->hollow) {
       held.effects.push_back(
           {.index = i,

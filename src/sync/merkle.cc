@@ -376,6 +376,8 @@ std::uint32_t MerkleSync::put_pieces(std::string& to, const Node& n, DbIndex db,
 void MerkleSync::push_record(Comparison& c, const Name& name, std::string_view parts) {
   if (const Node* n = record_of(name)) {
     c.push_count += put_pieces(c.push, *n, {std::get<1>(name)}, parts);
+    const Slot slot{std::get<0>(name)};
+    c.push_bounds.emplace(slot.value, space_.repaired(slot));
     metrics_.sync_keys_pushed.add();
   }
 }
@@ -389,8 +391,11 @@ void MerkleSync::on_fetch_many(NodeIndex from, const FetchMany& m) {
     if (bytes.size() > answer_bytes) break;
     ++answer.taken;
     if (!both_hold({r.slot}, from) || !space_.has_database({r.db})) continue;
-    if (const Node* n = record_of({r.slot, r.db, r.hash.bits}))
-      answer.count += put_pieces(bytes, *n, {r.db}, in_parts ? m.parts : std::string_view());
+    const Node* n = record_of({r.slot, r.db, r.hash.bits});
+    if (!n) continue;
+    answer.count += put_pieces(bytes, *n, {r.db}, in_parts ? m.parts : std::string_view());
+    if (answer.bounds.empty() || answer.bounds.back().slot != r.slot)
+      answer.bounds.push_back({r.slot, space_.repaired({r.slot})});
   }
   answer.effects = bytes;
   send(from, m.from_shard, answer);
@@ -408,7 +413,7 @@ void MerkleSync::on_fetch_many_answer(NodeIndex from, const FetchManyAnswer& m) 
     }
     bool changed = false;
     if (effect.slot_floor || !both_hold(key_slot(effect.key), from)) continue;
-    if (!host_.merge_synced(effect, changed)) {
+    if (!host_.merge_synced(effect, bound_of(m.bounds, key_slot(effect.key)), changed)) {
       // For its clock: the slot counts as compared when that is over (simulator, seed 870).
       c->open.erase(key_slot(effect.key).value);
     } else if (changed) {
@@ -494,6 +499,8 @@ void MerkleSync::advance(std::uint64_t id) {
     Repair m;
     m.synced = true;
     m.count = std::exchange(c.push_count, 0u);
+    for (const auto& [slot, repaired] : std::exchange(c.push_bounds, {}))
+      m.bounds.push_back({slot, repaired});
     m.effects = bytes;
     if (c.purpose != Purpose::sureness && options_.rate_bytes > 0)
       c.resume_at = now + static_cast<std::int64_t>(bytes.size() * 1000 / options_.rate_bytes);

@@ -53,8 +53,9 @@ class SyncHost {
   virtual bool elsewhere(Slot slot, NodeIndex node) const = 0;
   // That node was told so: it may be sure from now on.
   virtual void agreed(Slot slot, NodeIndex node) = 0;
-  // Merges what another replica holds; also below T. False: refused.
-  virtual bool merge_synced(Effect& effect, bool& changed) = 0;
+  // Merges what another replica held while its T was `bound`; also below T, where that is not
+  // higher here. False: refused.
+  virtual bool merge_synced(Effect& effect, Version bound, bool& changed) = 0;
   // This node's copy of the slot was found to lack state.
   virtual void lost_state(Slot slot) = 0;
   // The peer is equal in the slot: it misses nothing any more.
@@ -152,8 +153,9 @@ class MerkleSync {
     bool in_parts = false;
     std::string push;
     std::uint32_t push_count = 0;
-    bool waiting = false;    // for an answer
-    SteadyMs resume_at = 0;  // held back by the rate
+    std::map<std::uint16_t, Version> push_bounds;  // T when the first of a slot was read
+    bool waiting = false;                          // for an answer
+    SteadyMs resume_at = 0;                        // held back by the rate
   };
   struct Pair {
     SteadyMs next_at = 0, again_at = 0, asked_at = 0;

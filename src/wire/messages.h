@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 14;
+inline constexpr std::uint32_t wire_format = 15;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -490,15 +491,33 @@ struct FetchMany {
   }
 };
 
+// The T that a slot's records in a message were read under. Who has purged by a higher one knows
+// all up to there, and must not be told again what it has forgotten since.
+struct SlotBound {
+  std::uint16_t slot{};
+  Version repaired{};
+  template <class A>
+  void fields(A& a) {
+    a(slot), a(repaired);
+  }
+};
+inline Version bound_of(std::span<const SlotBound> bounds, Slot slot) {
+  for (const SlotBound& b : bounds) {
+    if (b.slot == slot.value) return b.repaired;
+  }
+  return {};
+}
+
 struct FetchManyAnswer {
   static constexpr Kind kind = Kind::fetch_many_answer;
   std::uint64_t id{};
   std::uint32_t taken{};  // of the records asked for, from the first; the rest did not fit
+  std::vector<SlotBound> bounds;
   std::uint32_t count{};
   std::string_view effects;
   template <class A>
   void fields(A& a) {
-    a(id), a(taken), a(count), a(effects);
+    a(id), a(taken), a(bounds), a(count), a(effects);
   }
 };
 
@@ -508,12 +527,14 @@ struct Repair {
   static constexpr Kind kind = Kind::repair;
   std::uint64_t id{};
   std::uint16_t from_shard{};
-  bool synced = false;  // from a comparison: what lies below T counts as well
+  // From a comparison: what lies below T counts as well.
+  bool synced = false;
+  std::vector<SlotBound> bounds;
   std::uint32_t count{};
   std::string_view effects;
   template <class A>
   void fields(A& a) {
-    a(id), a(from_shard), a(synced), a(count), a(effects);
+    a(id), a(from_shard), a(synced), a(bounds), a(count), a(effects);
   }
 };
 

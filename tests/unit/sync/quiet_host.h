@@ -26,7 +26,7 @@ struct QuietHost : SyncHost {
   bool may_round(Slot) const override { return false; }
   bool elsewhere(Slot, NodeIndex) const override { return false; }
   void agreed(Slot, NodeIndex) override {}
-  bool merge_synced(Effect&, bool&) override { return true; }
+  bool merge_synced(Effect&, Version, bool&) override { return true; }
   void lost_state(Slot) override {}
   void equal(NodeIndex, Slot) override {}
   void compared(std::uint64_t, NodeIndex, Slot, const Outcome&) override {}

@@ -26,7 +26,7 @@ void Engine::make_unsure(Slot slot) {
   if (n_ == 1) return;
   SlotState& s = state(slot);
   s.sure = false;
-  lose_hold(slot);
+  holds_.lose(slot);
   s.compared = s.compared_known = s.agreed = 0;
   ++s.doubts;
 }

@@ -17,24 +17,6 @@
 
 namespace gyre {
 
-// Collects the effects of one running operation into the open turn.
-class Engine::Recorder final : public EffectSink {
- public:
-  Recorder(Engine& engine, std::uint32_t operation) : engine_(engine), operation_(operation) {}
-  void made(Slot slot, std::uint64_t, const Effect& effect, const ApplyResult&) override {
-    engine_.record_effect(slot, effect, operation_);
-    // Parts of transactions were stamped when their slots were held.
-    Turn& turn = engine_.open_turn();
-    turn.first = std::min(turn.first, effect.version);
-    any = true;
-  }
-  bool any = false;
-
- private:
-  Engine& engine_;
-  std::uint32_t operation_;
-};
-
 Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, KeySpace& space,
                KeySpaces& spaces, const Clock& clock, Random& random,
                const CommandOptions& command_options, Metrics& metrics, EngineHost& host)
@@ -69,6 +51,7 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
       next_id_(random.next() >> 24),
       inquiries_(options.self, options.shard, space, clock, *this,
                  next_id_ | std::uint64_t{1} << 50),  // beside the ids of others
+      holds_(*this, options.self, space, clock, metrics),
       transactions_(*this, space, options.shard, n_, clock, random, command_options, metrics) {
   space_.access().set(clock.wall_ms(), command_options.memory.access);
   if (alone_) {
@@ -248,7 +231,7 @@ void Engine::begin_acting(Slot slot) {
   s.actor = options_.self;
   make_unsure(slot);                                 // others may have acted since it was compared
   if (sure_quorum() <= 1 && s.known) s.sure = true;  // W = N: every write is here
-  adopt_parts(slot);
+  holds_.begin_acting(slot);
 }
 
 // Whether this node's clients used another node for the slot until now. What was acknowledged to
@@ -292,14 +275,15 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
   begin_acting(job.slot);
   if (space_.parts_touched()) [[unlikely]]
     look_at_parts();
-  if (const auto queue = busy_.find(job.slot.value); queue != busy_.end()) {
-    const Passage may = passage(queue->second, commands);
-    if (may == Passage::refused) {
+  if (holds_.busy(job.slot)) [[unlikely]] {
+    const Holds::Passage may =
+        holds_.passage(job.slot, *commands.front().spec, commands.front().args);
+    if (may == Holds::Passage::refused) {
       Reply reply(out, job.protocol);
       return reply.error(Errc::held), Ran::done;
     }
-    if (may == Passage::waits) {
-      queue->second.waiting.push_back(request_of(commands, job));
+    if (may == Holds::Passage::waits) {
+      holds_.wait(job.slot, request_of(commands, job));
       return Ran::pending;
     }
   }
@@ -344,334 +328,6 @@ Ran Engine::act(std::span<const CommandView> commands, const Job& job, std::stri
     return Ran::pending;
   }
   return execute_or_park(commands, job, out, gate, false);
-}
-
-// ---- scripts
-
-// What a script may call: keys of its own shard, on a ring of its own slot. And what its calls have
-// read: the reply waits until that has reached its level.
-class Engine::Guard final : public ScriptGuard {
- public:
-  Guard(Engine& engine, std::span<const CommandView> commands, const Job& job)
-      : engine_(engine), commands_(commands), job_(job) {}
-
-  std::optional<Error> refuses(const CommandSpec& spec, Args args, DbIndex db) override {
-    std::optional<Error> no;
-    if (engine_.alone_) {
-      // With several threads these reach more than this one.
-      elsewhere_ = engine_.options_.shards > 1 &&
-                   ((spec.flags & flag::all_slots) || (spec.wanders && spec.wanders(args)));
-    }
-    for_each_key(spec, args, [&](std::size_t i) {
-      const Slot slot = key_slot(args[i]);
-      if (engine_.alone_) {
-        elsewhere_ |= !engine_.space_.owns(slot);
-      } else if (slot != job_.slot) {
-        no = Error(Errc::err, "Script attempted to access keys that do not hash to the same slot");
-      } else if (!engine_.state(slot).sure && !declared(args[i], db)) {
-        no = Error(Errc::no_quorum,
-                   "the slot is being compared, and the script does not declare "
-                   "this key");
-      }
-    });
-    // Past its ceiling another node may have taken over, which stamps above that.
-    if ((spec.flags & flag::write) && job_.ceiling &&
-        engine_.space_.clock().peek(engine_.now_of(job_)).ms() > job_.ceiling)
-      no =
-          Error(Errc::no_quorum, "the script has run for so long that another node may act by now");
-    if (elsewhere_)
-      no = Error(Errc::err,
-                 "Script attempted to access a key of another thread, which it does not "
-                 "declare, after it had written");
-    return no;
-  }
-  void called(const CommandSpec& spec, Args args, DbIndex db) override {
-    const CommandView call{&spec, args, db};
-    // As in Redis: a script that reads has read the keys that it declares.
-    if (job_.tracking.remembers && (spec.flags & flag::read)) {
-      for (const CommandView& c : commands_) {
-        if (c.spec->flags & flag::script_call)
-          engine_.remember_keys(*c.spec, c.args, c.db, job_.tracking.reader);
-      }
-    }
-    std::uint64_t turn = 0;
-    if (!engine_.reads_unsettled({&call, 1}, turn)) return;
-    unsettled = true;
-    wait_for = std::max(wait_for, turn);
-  }
-  bool begin_anew(bool wrote) override {
-    begins_anew = elsewhere_ && !job_.exec && !wrote;
-    return begins_anew;
-  }
-
-  bool begins_anew = false;
-  bool unsettled = false;
-  std::uint64_t wait_for = 0;
-
- private:
-  bool declared(std::string_view key, DbIndex db) const {
-    bool found = false;
-    for (const CommandView& c : commands_) {
-      if (c.db != db) continue;
-      for_each_key(*c.spec, c.args, [&](std::size_t i) { found |= c.args[i] == key; });
-    }
-    return found;
-  }
-
-  Engine& engine_;
-  std::span<const CommandView> commands_;
-  const Job& job_;
-  bool elsewhere_ = false;
-};
-
-void Engine::hold() {
-  held_ = true;
-  busy_script_ = false;
-}
-
-void Engine::tell_busy() {
-  busy_script_ = true;
-  std::vector<Request> waiting;
-  waiting.swap(held_requests_);
-  for (const Request& r : waiting) deliver_error(r.ticket, Errc::busy);
-}
-
-void Engine::release() {
-  unhold();
-  std::vector<std::function<void()>> tasks;
-  tasks.swap(held_tasks_);
-  std::vector<Request> waiting;
-  waiting.swap(held_requests_);
-  // Who is held again by one of them goes behind those that were before it.
-  for (auto& task : tasks) held_ ? held_tasks_.push_back(std::move(task)) : task();
-  for (Request& r : waiting) act_request(std::move(r));
-}
-
-// ---- running
-
-void Engine::run_commands(std::span<const CommandView> commands, const Job& job, UnixMs now,
-                          std::string& out, EffectSink* sink, Guard* guard) {
-  Reply reply(out, job.protocol);
-  if (job.exec) {
-    for (const Watch& w : job.watches) {
-      if (watch_version(key_slot(w.key), w.db, w.key) != w.version) return reply.null_array();
-    }
-    reply.array(commands.size());
-  }
-  for (const CommandView& c : commands) {
-    // What was watched must be as it was, at the replicas too.
-    const bool based =
-        !alone_ && ((flags_of(*c.spec, c.args) & flag::based) != 0 || !job.watches.empty());
-    HoldOfCommand holds(*this, job.ticket);
-    run_command(c, {now, job.slot, job.hash, job.hash_known}, based, reply, sink, waiting_, guard,
-                &holds);
-    if (job.tracking.remembers) [[unlikely]]
-      remember(*c.spec, c.args, c.db, job.tracking.reader);
-  }
-}
-
-inline void Engine::run_command(const CommandView& c, const Known& known, bool based, Reply& reply,
-                                EffectSink* sink, Waiting* waiting, Guard* guard,
-                                SlotHolds* holds) {
-  CommandContext ctx(c.args, reply, c.db, known.now, spaces_, sink, random_, command_options_);
-  ctx.based = based;
-  ctx.waiting = waiting;
-  ctx.holds = holds;
-  if (guard) [[unlikely]] {
-    ctx.scripts = scripts_;
-    ctx.guard = guard;
-    ctx.rights = c.rights;
-  }
-  ctx.publish_to(host_, *c.spec);
-  ctx.first_key_known = known.known;
-  ctx.first_space = &space_;
-  ctx.first_slot = known.slot;
-  ctx.first_hash = known.hash;
-  c.spec->run(ctx);
-  if (c.spec->flags & flag::read) {
-    if (ctx.hits) metrics_.keyspace_hits.add(ctx.hits);
-    if (ctx.misses) metrics_.keyspace_misses.add(ctx.misses);
-  }
-}
-
-std::uint64_t Engine::run_alone(const CommandView& command, const Known& known, Reply& reply) {
-  if (!options_.persist) return run_command(command, known, false, reply, nullptr, nullptr), 0;
-  const std::uint64_t floor_of_turn = space_.clock().peek(known.now).bits;
-  const std::size_t rows_before = space_.rows().count();
-  run_command(command, known, false, reply, nullptr, nullptr);
-  if (const std::uint64_t gate = gate_of_rows(rows_before, floor_of_turn)) return gate;
-  std::uint64_t gate = 0;
-  return !undurable_.empty() && reads_unsettled({&command, 1}, gate) ? gate : 0;
-}
-
-// The turn that holds what was written since, on a node that is alone; 0: nothing was.
-std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_of_turn) {
-  if (space_.rows().count() == rows_before) return 0;
-  if (undurable_.empty() || undurable_.back().first != turn_)
-    undurable_.emplace_back(turn_, floor_of_turn);
-  return turn_;
-}
-
-// What a client has read it may keep until it is told of a change.
-void Engine::remember(const CommandSpec& spec, Args args, DbIndex db,
-                      const TrackingClient& reader) {
-  if ((spec.flags & flag::read) && !(spec.flags & flag::script_call))
-    remember_keys(spec, args, db, reader);
-}
-
-void Engine::remember_keys(const CommandSpec& spec, Args args, DbIndex db,
-                           const TrackingClient& reader) {
-  for_each_key(spec, args, [&](std::size_t i) {
-    const Slot slot = key_slot(args[i]);
-    KeySpace& space = spaces_.of(slot);
-    const Node* n = space.find(slot, db, args[i], key_hash(args[i]));
-    space.tracked().remember(args[i], reader, n && record_expired(*n, clock_.wall_ms()));
-  });
-}
-
-Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
-                    std::uint64_t& gate, bool confirmed) {
-  if (job.tracking.reader.client != 0) [[unlikely]] {
-    space_.tracked().set_acting(job.tracking.reader.client);
-    const Ran ran = execute_for(commands, job, out, gate, confirmed);
-    space_.tracked().set_acting(0);
-    return ran;
-  }
-  return execute_for(commands, job, out, gate, confirmed);
-}
-
-Ran Engine::execute_for(std::span<const CommandView> commands, const Job& job, std::string& out,
-                        std::uint64_t& gate, bool confirmed) {
-  for (const CommandView& c : commands) {
-    if (c.spec->flags & flag::script_call) [[unlikely]] {
-      Guard guard(*this, commands, job);
-      return execute(commands, job, out, gate, confirmed, &guard);
-    }
-  }
-  return execute(commands, job, out, gate, confirmed, nullptr);
-}
-
-Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::string& out,
-                    std::uint64_t& gate, bool confirmed, Guard* guard) {
-  const UnixMs now = now_of(job);
-  const std::size_t start = out.size();
-  // The script has run in vain.
-  const auto anew = [&] {
-    if (!guard || !guard->begins_anew) [[likely]]
-      return false;
-    out.resize(start);
-    host_.run_everywhere(job.ticket, owned(commands[0]), job.protocol, job.tracking);
-    return true;
-  };
-  if (alone_ && !options_.persist) {
-    run_commands(commands, job, now, out, nullptr, guard);
-    return anew() ? Ran::pending : Ran::done;
-  }
-  const std::uint64_t floor_of_turn = space_.clock().peek(now).bits;
-  if (alone_) {
-    const std::size_t rows_before = space_.rows().count();
-    run_commands(commands, job, now, out, nullptr, guard);
-    if (anew()) return Ran::pending;
-    gate = gate_of_rows(rows_before, floor_of_turn);
-    if (gate != 0) return Ran::gated;
-    if (!undurable_.empty() && reads_unsettled(commands, gate)) return Ran::gated;
-    if (guard && guard->unsettled) return gate = guard->wait_for, Ran::gated;
-    return Ran::done;
-  }
-  Turn& turn = open_turn();
-  const std::size_t made_before = turn.made.size();
-  const auto place = static_cast<std::uint32_t>(turn.operations.size());
-  Recorder recorder(*this, place);
-  if (!turn.first) turn.first = {floor_of_turn};
-  // While a script pauses others may put operations of theirs into the turn (restamp).
-  if (guard)
-    turn.operations.push_back({.ticket = job.ticket, .reply = {}, .slot = job.slot, .done = true});
-  run_commands(commands, job, now, out, &recorder, guard);
-  turn.last = space_.clock().peek(0);
-  std::uint32_t flags = job.watches.empty() ? 0 : flag::conditional;
-  for (const CommandView& c : commands) flags |= flags_of(*c.spec, c.args);
-  if (recorder.any) {
-    Operation op{.ticket = job.ticket,
-                 .reply = out.substr(start),
-                 .slot = job.slot,
-                 .need = job.levels.write.of(n_),
-                 .flags = flags,
-                 .ceiling = job.ceiling};
-    out.resize(start);
-    if (guard)
-      turn.operations[place] = std::move(op);
-    else
-      turn.operations.push_back(std::move(op));
-    return Ran::pending;
-  }
-  GYRE_ASSERT(guard || turn.made.size() == made_before);
-  std::uint64_t wait_for = guard ? guard->wait_for : 0;
-  if (confirmed || (!reads_unsettled(commands, wait_for) && !(guard && guard->unsettled)))
-    return Ran::done;
-  // Nobody sees what a failure could take back: the reader joins the turn whose write it saw.
-  Turn* of = find_turn(wait_for);
-  if (!of) return Ran::done;
-  if (of->flushed) {
-    const auto [have, possible] = reached(*of, job.slot);
-    const int need = job.levels.write.of(n_);
-    if (have >= need || have + possible < need) return Ran::done;
-  }
-  of->operations.push_back({.ticket = job.ticket,
-                            .reply = out.substr(start),
-                            .slot = job.slot,
-                            .need = job.levels.write.of(n_),
-                            .flags = flags,
-                            .reader = true});
-  out.resize(start);
-  return Ran::pending;
-}
-
-// Whether a key that these commands looked at carries a version that has not reached its level; and
-// then, in which turn it was stamped.
-bool Engine::reads_unsettled(std::span<const CommandView> commands, std::uint64_t& turn) {
-  if (alone_ ? undurable_.empty() : turns_.empty()) return false;
-  if (waiting_ && waiting_->asked) return false;  // nothing was read
-  const std::uint64_t lowest = alone_ ? undurable_.front().second : turns_.front().first.bits;
-  bool found = false;
-  turn = 0;
-  for (const CommandView& c : commands) {
-    for_each_key(*c.spec, c.args, [&](std::size_t i) {
-      const Slot slot = key_slot(c.args[i]);
-      if (!space_.owns(slot)) return;
-      const Node* n = space_.find(slot, c.db, c.args[i], key_hash(c.args[i]));
-      if (!n) return;
-      const Version newest = record_newest(*n);
-      if (newest.bits < lowest) return;
-      if (alone_) {
-        turn = undurable_.back().first;
-        found = true;
-        return;
-      }
-      for (auto t = turns_.rbegin(); t != turns_.rend(); ++t) {
-        if (t->made.empty() || newest.bits < t->first.bits) continue;
-        if (newest <= t->last) {
-          turn = std::max(turn, t->number);
-          found = true;
-        }
-        break;
-      }
-    });
-  }
-  return found;
-}
-
-Version Engine::watch_version(Slot slot, DbIndex db, std::string_view key) {
-  const Node* n = spaces_.of(slot).find(slot, db, key, key_hash(key));
-  if (!n || !record_live(*n) || record_expired(*n, clock_.wall_ms())) return {};
-  return record_newest(*n);
-}
-
-bool Engine::read_local(const CommandView& command, Slot slot, int protocol, std::string& out) {
-  if (!holds(slot)) return false;
-  Job job;
-  job.protocol = protocol;
-  run_commands({&command, 1}, job, now_of(job), out, nullptr);
-  return true;
 }
 
 // ---- answers
@@ -731,7 +387,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (stamp_again_ms_ && !held_) stamp_again();
   time_out_forwards(now);
   tick_waits(now);
-  tick_holds(now);
+  holds_.tick(now);
   drop_held_acks(now);
   drop_untaken(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {

@@ -11,8 +11,9 @@
 // (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
 // reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
 // for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots),
-// eviction.cc (memory), waiting.cc (commands that wait for keys), holds.cc (transactions over
-// several slots, where they are held; transactions.h coordinates them).
+// eviction.cc (memory), waiting.cc (commands that wait for keys). Parts of their own: holds.h (who
+// waits for a slot, transactions over several slots where they are held), transactions.h (who
+// coordinates them).
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -35,6 +36,7 @@
 
 #include "base/clock.h"
 #include "base/prefetch.h"
+#include "coordination/holds.h"
 #include "coordination/request.h"
 #include "coordination/transactions.h"
 #include "hints/hints.h"
@@ -118,7 +120,7 @@ enum class Ran : std::uint8_t {
   parked,   // it waits, and whoever sent it knows
 };
 
-class Engine final : private SyncHost, private TransactionHost {
+class Engine final : private SyncHost, private TransactionHost, private HoldsHost {
  public:
   struct CommandView {
     const CommandSpec* spec;
@@ -302,14 +304,15 @@ class Engine final : private SyncHost, private TransactionHost {
   // Slots not yet compared after the start, and marked ones, as (peer, slot) pairs.
   std::size_t slots_differing() const;
   // Whether commands of the slot run here, as far as is known without asking the ring.
-  bool acts_for(Slot slot) const { return alone_ || state(slot).acting; }
+  bool acts_for(Slot slot) const override { return alone_ || state(slot).acting; }
   // What a command or an effect of the slot will ask for here.
   void prefetch_slot(Slot slot) const {
     if (alone_) return;
     prefetch(ring_->replicas(slot).data());
     prefetch(&state(slot));
   }
-  NodeIndex acting_node(Slot slot) const;  // a node that does not exist: none can be reached
+  NodeIndex acting_node(
+      Slot slot) const override;  // a node that does not exist: none can be reached
   bool holds(Slot slot) const { return replica_index(slot, options_.self) >= 0; }
   KeySpace& space() { return space_; }
   std::size_t operations_waiting() const {
@@ -427,7 +430,7 @@ class Engine final : private SyncHost, private TransactionHost {
   void run_arrived();
   void act_now(Request&& request, const Known& known);
   void deliver(const Ticket& ticket, std::string&& reply);
-  void deliver_error(const Ticket& ticket, const Error& error);
+  void deliver_error(const Ticket& ticket, const Error& error) override;
   void deliver_late(const Ticket& ticket);
   static bool blind(const CommandView& c);
 
@@ -549,7 +552,6 @@ class Engine final : private SyncHost, private TransactionHost {
   void refuse_old(const Effect& effect, Version version, std::uint32_t index, WaitingAck& ack);
   static std::uint32_t newer_record(WaitingAck& ack, const Effect& effect, bool purged);
   std::string record_as_is(const NewerRecord& record);
-  bool same_part(const Effect& proposal) const;
   Newer::Base base_at(const Effect& effect, const ApplyResult& r) const;
   void note_gap(const Effect& effect, const ApplyResult& r);
   void forget_gaps(const Effect& effect, std::uint64_t hash);
@@ -663,57 +665,13 @@ class Engine final : private SyncHost, private TransactionHost {
   bool on_read_repaired(NodeIndex from, std::uint64_t id);
   void fail_confirms(NodeIndex peer);
   void time_out_confirms(SteadyMs now);
-  void drain(Slot slot);
+  void drain(Slot slot);  // those who wait for the slot run, as far as they may
 
-  // ---- holds.cc
+  // ---- what holds and transactions ask of this node (holds.h, transactions.h)
 
-  // Who waits for a slot, and for what: gathers that are out, or a transaction that holds it.
-  struct SlotQueue {
-    std::deque<Request> waiting;
-    int gathers = 0;
-    std::string transaction;  // empty: not held
-    NodeIndex by{};           // which coordinates it
-    bool prepared = false, settling = false;
-    SteadyMs at = 0, since = 0;  // of the last step of it; prepared since
-  };
-  // What the running command does to the hold of its slot.
-  class HoldOfCommand final : public SlotHolds {
-   public:
-    HoldOfCommand(Engine& engine, const Ticket& ticket) : engine_(engine), ticket_(ticket) {}
-    bool take(Slot slot, std::string_view transaction) override;
-    bool held_by(Slot slot, std::string_view transaction) const override;
-    void release(Slot slot, std::string_view transaction) override {
-      engine_.end_hold(slot, transaction);
-    }
-
-   private:
-    Engine& engine_;
-    const Ticket& ticket_;
-  };
-  friend class HoldOfCommand;
-  enum class Passage : std::uint8_t { free, waits, refused };
-  static Passage passage(const SlotQueue& queue, std::span<const CommandView> commands);
-  static bool ends_hold(const Request& request);
-  void end_hold(Slot slot, std::string_view transaction);
-  void lose_hold(Slot slot);
-  void adopt(Slot slot, std::string_view key);
-  void adopt_parts(Slot slot);
   void look_at_parts();
   bool go_on_behind_holds();
-  void tick_holds(SteadyMs now);
-  Request step_request(Slot slot, std::string_view transaction,
-                       std::initializer_list<std::string_view> words) const;
-  PartRecord part_of(Slot slot, std::string_view key) const;
-  using PartAnswer = std::function<void(std::string&& reply)>;
-  struct PartsAnswer {
-    std::string error;   // the last one
-    bool never = false;  // one of them never will be prepared
-  };
-  void at_all_parts(std::span<const Slot> slots, const std::function<void(Slot, PartAnswer)>& step,
-                    std::function<void(const PartsAnswer&)> done);
-  void ask_part(Slot slot, const std::string& transaction, PartAnswer done);
-  void settle_part(Slot slot);
-  void sweep_parts();
+  Level write_level() const override { return options_.write_level; }
   void run_at(Request&& request, std::function<void(std::string&&)> done) override {
     host_.submit_anywhere(std::move(request), std::move(done));
   }
@@ -900,10 +858,7 @@ class Engine final : private SyncHost, private TransactionHost {
   std::unordered_map<std::uint64_t, Line> lines_;
   std::unordered_map<std::uint64_t, Gather> gathers_;
   std::map<std::uint64_t, Confirming> confirms_;
-  std::unordered_map<std::uint16_t, SlotQueue> busy_;
-  std::unordered_map<std::uint16_t, std::vector<std::string>> parts_;  // prepared ones, by slot
-  std::vector<Slot> released_;
-  SteadyMs swept_ = 0;
+  Holds holds_;
   Transactions transactions_;
   std::unordered_map<std::uint64_t, HeldAck> held_acks_;
   std::uint64_t stubs_counted_ = 0;

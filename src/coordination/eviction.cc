@@ -71,7 +71,7 @@ bool Engine::evict_excess() {
 
 bool Engine::may_evict(Slot slot) const {
   const SlotState& s = state(slot);
-  return s.acting && s.sure && acting_node(slot) == options_.self && !busy_.contains(slot.value);
+  return s.acting && s.sure && acting_node(slot) == options_.self && !holds_.busy(slot);
 }
 
 bool Engine::evict_one() {

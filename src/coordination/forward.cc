@@ -71,8 +71,8 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.read_level = request.levels.read.value;
   m.exec = request.exec;
   // Steps of a transaction need not see what its hold has gathered.
-  m.moved =
-      moves_to(request.slot, target) || (!ends_hold(request) && may_overtake(request.slot, target));
+  m.moved = moves_to(request.slot, target) ||
+            (!Holds::ends(request) && may_overtake(request.slot, target));
   m.wait = request.wait;
   m.waited = request.waited;
   m.ceiling_ms = std::max(ceiling, above + ahead);

@@ -29,7 +29,7 @@ void for_each_key_of(const Request& r, F&& f) {
 
 void Engine::start_gather(Request&& request, int need, bool unsure) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
-  ++busy_[request.slot.value].gathers;
+  holds_.gather_begins(request.slot);
   Gather g;
   g.need = need;
   g.unsure = unsure;
@@ -86,11 +86,9 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
       encode_effect(bytes, whole);
     }
     // Prepared parts belong to the slot: who begins to act for it settles them first.
-    if (const auto parts = parts_.find(slot.value); parts != parts_.end()) {
-      std::uint32_t count = 0;
-      for (const std::string& key : parts->second)
-        put_record(bytes, count, slot, prepared_db, key, {});
-    }
+    std::uint32_t count = 0;
+    for (const std::string& key : holds_.prepared(slot))
+      put_record(bytes, count, slot, prepared_db, key, {});
     answer.record = bytes;
   }
   send(from, m.from_shard, answer);
@@ -154,7 +152,7 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   auto node = gathers_.extract(id);
   Gather& g = node.mapped();
   const Slot slot = g.request.slot;
-  --busy_.at(slot.value).gathers;
+  holds_.gather_ended(slot);
   if (space_.parts_touched()) [[unlikely]]
     look_at_parts();
   const std::uint32_t flags = g.request.flags();
@@ -174,11 +172,9 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   std::vector<CommandView> views;
   for (const OwnedCommand& c : g.request.commands) views.push_back(view_of(c));
   // What was merged may have been part of a transaction, which is settled first.
-  if (SlotQueue& queue = busy_.at(slot.value);
-      !queue.transaction.empty() && passage(queue, views) != Passage::free) {
-    queue.waiting.push_front(std::move(g.request));
-    return;
-  }
+  if (const CommandView& first = views.front();
+      holds_.held(slot) && holds_.passage(slot, *first.spec, first.args) != Holds::Passage::free)
+    return holds_.wait_first(slot, std::move(g.request));
   const Job job{.ticket = g.request.ticket,
                 .slot = slot,
                 .protocol = g.request.protocol,
@@ -298,23 +294,37 @@ void Engine::time_out_confirms(SteadyMs now) {
   }
 }
 
-// Runs who waited behind the gather, until one of them needs a gather itself.
+// ---- those who wait for a slot
+
+// Runs who waited, until one of them needs a gather itself.
 void Engine::drain(Slot slot) {
-  const auto at = busy_.find(slot.value);
-  if (at == busy_.end() || at->second.gathers > 0 || !at->second.transaction.empty()) return;
-  std::deque<Request> waiting = std::move(at->second.waiting);
-  busy_.erase(at);
+  std::deque<Request> waiting = holds_.take_waiting(slot);
   while (!waiting.empty()) {
     Request r = std::move(waiting.front());
     waiting.pop_front();
     // Here, also when another node acts by now: what waited in line stays behind what went before
     // it.
     act_request(std::move(r));
-    const auto again = busy_.find(slot.value);
-    if (again == busy_.end()) continue;
-    for (Request& rest : waiting) again->second.waiting.push_back(std::move(rest));
-    return;
+    if (holds_.busy(slot)) return holds_.wait_behind(slot, std::move(waiting));
   }
+}
+
+void Engine::look_at_parts() {
+  if (alone_) return void(space_.take_parts_touched());
+  holds_.notice();
+}
+
+// Those who waited go on, and transactions with what they were answered.
+bool Engine::go_on_behind_holds() {
+  bool any = false;
+  if (space_.parts_touched()) look_at_parts();
+  for (std::vector<Slot> released; !held_ && !(released = holds_.take_released()).empty();) {
+    for (const Slot slot : released) drain(slot);
+    if (space_.parts_touched()) look_at_parts();
+    any = true;
+  }
+  if (!held_) any |= transactions_.run();
+  return any;
 }
 
 }  // namespace gyre

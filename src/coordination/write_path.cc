@@ -495,7 +495,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
 // gather it cannot be told any more (simulator, seed 425).
 Newer::Base Engine::base_at(const Effect& effect, const ApplyResult& r) const {
   if (effect.has_base && effect.db == prepared_db)
-    return same_part(effect) ? Newer::Base::stands : Newer::Base::moved;
+    return holds_.same_part(effect) ? Newer::Base::stands : Newer::Base::moved;
   if (!effect.has_base || r.newest_before <= effect.base) return Newer::Base::stands;
   if (r.newest_before.node() != effect.version.node()) return Newer::Base::moved;
   if (r.newest_before < effect.version) return Newer::Base::stands;

@@ -19,6 +19,7 @@ struct Merging {
   TypeId type = TypeId::none;
   Version floor{};
   Expiry expiry{};
+  Version beaten_by{};  // the claim of the record's type, which the effect's lost to
 };
 
 Version highest_claim(const Effect& e, Version above) {
@@ -243,6 +244,7 @@ void merge_header(Merging& m, const Effect& e) {
       m.floor = std::max(m.floor, ours);
     } else {
       m.floor = std::max(m.floor, theirs);
+      m.beaten_by = ours;
     }
   }
   if (e.expiry.version > m.expiry.version) m.expiry = e.expiry;
@@ -293,7 +295,10 @@ void merge_general(Merging& m, const Effect& e) {
   if (!mine) {
     loser.key = e.key;
     for (const Change& c : e.changes) {
-      if (c.version.node() != m.floor.node() || c.version > m.floor) m.result.stands = false;
+      // Below the floor a later write covers it. At the floor, which is as high as the loser's own
+      // claim then, or above it, the other type does.
+      const Version by = c.version < m.floor || !m.beaten_by ? m.floor : m.beaten_by;
+      if (c.version.node() != by.node() || c.version > by) m.result.stands = false;
     }
   }
   const Effect* merged = mine ? &e : &loser;

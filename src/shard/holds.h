@@ -17,7 +17,7 @@
 //   c   committed: the effects are merged          d   dropped: some part never will be prepared
 //
 // A replica agrees to a proposal when its record is then exactly what the proposal says
-// (Engine::same_part): it knew nothing that the proposer did not.
+// (Holds::same_part): it knew nothing that the proposer did not.
 //
 // Here: the name of a transaction, the record's form, and what a command may do to the hold.
 #pragma once

@@ -251,3 +251,31 @@ TEST_CASE("apply: a write that its own node covered later still counts as standi
   CHECK(r.merge(overwrite(5 << 12 | node1, "five")) == "");
   CHECK_FALSE(r.result().stands);
 }
+
+TEST_CASE("apply: a write whose type loses stands only under a later one of its own node") {
+  const auto write = [](TypeId type, std::uint64_t version) {
+    Effect e;
+    e.key = "k";
+    e.type = type;
+    e.version = {version};
+    e.changes = {{type == TypeId::string ? "" : "f", e.version, {}, false, "v"}};
+    return e;
+  };
+  constexpr std::uint64_t node1 = 8, node2 = 16;
+  Replica r;
+  CHECK(r.merge(write(TypeId::hash, 5 << 12 | node1)) == "");
+  CHECK(r.merge(write(TypeId::string, 4 << 12 | node1)) == "");
+  CHECK(r.result().stands);
+  // Its own claim is the floor afterwards, and covers nothing that it would stand under.
+  const Effect lost = write(TypeId::string, 4 << 12 | node2);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(r.merge(lost) == "");
+    CHECK_FALSE(r.result().stands);
+  }
+  // A claim below it of the same node was covered by it.
+  CHECK(r.merge(write(TypeId::string, 3 << 12 | node2)) == "");
+  CHECK(r.result().stands);
+  CHECK(r.merge(write(TypeId::string, 6 << 12 | node2)) == "");
+  CHECK(r.result().stands);
+  CHECK(stored_type(*r.record()) == TypeId::string);
+}

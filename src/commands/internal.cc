@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/hash.h"
+#include "commands/parse.h"
 #include "commands/table.h"
 #include "record/record.h"
 #include "types/stream_id.h"
@@ -63,6 +64,17 @@ void digest(CommandContext& ctx) {
   ctx.reply.bulk(text);
 }
 
+// GYRE.AWAIT list timeout: OK as soon as something is in the list. Written like a command that
+// takes it, so that one client is woken for one element.
+void await_list(CommandContext& ctx) {
+  const auto ms = timeout_arg(ctx, 2);
+  if (!ms) return;
+  const auto list = waited_key(ctx, 1, TypeId::list);
+  if (!list) return;
+  if (!list->exists()) return ctx.wait(*ms);
+  ctx.reply.ok();
+}
+
 constexpr auto rows = std::to_array<CommandSpec>({
     {.name = "GYRE.VERSION",
      .arity = 2,
@@ -80,6 +92,14 @@ constexpr auto rows = std::to_array<CommandSpec>({
      .group = "gyre",
      .since = "0.1.0",
      .summary = "What DEBUG DIGEST-VALUE answers"},
+    {.name = "GYRE.AWAIT",
+     .arity = 3,
+     .flags = flag::write | flag::internal,
+     .keys = first_key,
+     .run = await_list,
+     .group = "gyre",
+     .since = "0.1.0",
+     .summary = "Waits for a list's first element"},
 });
 
 }  // namespace

@@ -79,7 +79,7 @@ void Engine::on_effects_ack(NodeIndex from, const EffectsAck& m) {
 void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const Newer& newer,
                       TheirRecord* record) {
   // The index counts the effects that went to this thread of this peer.
-  std::uint32_t index = newer.index, found = none;
+  std::uint32_t index = newer.index, found = no_operation;
   for (std::uint32_t i = 0; i < turn.made.size(); ++i) {
     if (replica_index(turn.made[i].slot, from) < 0 || shard_at(from, turn.made[i].slot) != shard)
       continue;
@@ -88,13 +88,13 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
       break;
     }
   }
-  if (found == none) return;
+  if (found == no_operation) return;
   const MadeEffect made = turn.made[found];
   const std::string own_bytes = turn.effects.substr(made.at, made.size);
   Effect original;
   Reader own(own_bytes);
   GYRE_ASSERT(decode_effect(own, original));
-  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  Operation* op = made.operation == no_operation ? nullptr : &turn.operations[made.operation];
   const auto cover = drop_covered(turn, found, original);
   const bool only_unclear = newer.stands && newer.base == Newer::Base::unclear;
   if (!only_unclear && (!record || !merge_theirs(*record) || record->effect.key != original.key ||
@@ -175,9 +175,8 @@ void Engine::follow(Turn& turn, std::uint32_t index, OperationAt at) {
 // Leaves of an effect what no later write of this node covers. The record does not tell: what
 // another node wrote may have been merged over several of them meanwhile. No turn behind this one
 // has been dropped. Returns the operation of the last that covers something of it.
-std::optional<Engine::OperationAt> Engine::drop_covered(const Turn& turn,
-                                                        std::uint32_t effect_index,
-                                                        Effect& effect) const {
+std::optional<OperationAt> Engine::drop_covered(const Turn& turn, std::uint32_t effect_index,
+                                                Effect& effect) const {
   std::optional<OperationAt> cover;
   std::erase_if(effect.changes, [&](const Change& c) { return c.version != effect.version; });
   const Version version = effect.version;
@@ -198,7 +197,8 @@ std::optional<Engine::OperationAt> Engine::drop_covered(const Turn& turn,
                  return l.id == c.id && l.version > c.version && (!l.sum || l.sum == c.sum);
                });
       });
-      if (covered > 0 && t.made[i].operation != none) cover = {t.number, t.made[i].operation};
+      if (covered > 0 && t.made[i].operation != no_operation)
+        cover = {t.number, t.made[i].operation};
     }
   }
   return cover;
@@ -209,7 +209,7 @@ void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& origi
   const Node* record = space_.find(made.slot, original.db, original.key, key_hash(original.key));
   const Version merged = record ? record_newest(*record) : Version{};
   const Version version = space_.clock().stamp(clock_.wall_ms());
-  Operation* op = made.operation == none ? nullptr : &turn.operations[made.operation];
+  Operation* op = made.operation == no_operation ? nullptr : &turn.operations[made.operation];
   if (op && !op->done &&
       (op->restamps >= restamps_max || (op->ceiling && version.ms() > op->ceiling)))
     return fail(*op);
@@ -265,7 +265,7 @@ void Engine::restamp(Turn& turn, std::uint32_t effect_index, const Effect& origi
     op->moved_to = now.number;
     op->moved_index = index;
   }
-  record_effect(made.slot, again, op ? op->moved_index : none);
+  record_effect(made.slot, again, op ? op->moved_index : no_operation);
   now.last = std::max(now.last, space_.clock().peek(0));
   if (moves) now.operations.push_back(std::move(moved));
 }
@@ -279,7 +279,7 @@ void Engine::fail_overtaken(const Effect& theirs, Slot slot) {
   for (Turn& t : turns_) {
     for (std::uint32_t i = 0; i < t.made.size(); ++i) {
       const MadeEffect made = t.made[i];
-      if (made.slot != slot || made.operation == none) continue;
+      if (made.slot != slot || made.operation == no_operation) continue;
       Operation& op = t.operations[made.operation];
       if (op.done || !(op.flags & flag::conditional)) continue;
       const std::string bytes = t.effects.substr(made.at, made.size);
@@ -366,7 +366,7 @@ void Engine::put_back(Slot slot, const Effect& failed, const Effect& theirs) {
   space_.merge(slot, key_hash(again.key), again);
   Turn& now = open_turn();
   if (!now.first) now.first = again.version;
-  record_effect(slot, again, none);
+  record_effect(slot, again, no_operation);
   now.last = std::max(now.last, space_.clock().peek(0));
 }
 

@@ -7,13 +7,14 @@
 //   end_turn(): one batch of rows to the store, one message of effects to each replica
 //   persisted(), acks -> the turn's operations reach their level -> answers leave
 //
-// Files: engine.cc (routing and execution), write_path.cc (turns, the replica's side), acks.cc
-// (what acks bring, NEWER), peers.cc (links and messages), forward.cc, gather.cc (unsure and quorum
-// reads), compare.cc (slots against other replicas), replay.cc (hints), hollow.cc (whole records
-// for stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots),
-// eviction.cc (memory), waiting.cc (commands that wait for keys). Parts of their own: holds.h (who
-// waits for a slot, transactions over several slots where they are held), transactions.h (who
-// coordinates them).
+// Files: engine.cc (who acts, what waits or is refused), execute.cc (commands run here),
+// write_path.cc (turns, the replica's side), acks.cc (what acks bring, NEWER), peers.cc (links and
+// messages), forward.cc, gather.cc (unsure and quorum reads), compare.cc (slots against other
+// replicas), told.cc (who acted before is told), replay.cc (hints), hollow.cc (whole records for
+// stubs), stamp_again.cc (a clock that was ahead), walk.cc (commands over many slots), eviction.cc
+// (memory). Parts of their own: holds.h (who waits for a slot, transactions over several slots
+// where they are held), transactions.h (who coordinates them), waiters.h (commands that wait for
+// keys), turn.h.
 //
 // On a ring of one node all of this reduces to: execute, and hold the reply until the turn is
 // durable.
@@ -39,6 +40,8 @@
 #include "coordination/holds.h"
 #include "coordination/request.h"
 #include "coordination/transactions.h"
+#include "coordination/turn.h"
+#include "coordination/waiters.h"
 #include "hints/hints.h"
 #include "metrics/metrics.h"
 #include "ring/ring.h"
@@ -120,7 +123,10 @@ enum class Ran : std::uint8_t {
   parked,   // it waits, and whoever sent it knows
 };
 
-class Engine final : private SyncHost, private TransactionHost, private HoldsHost {
+class Engine final : private SyncHost,
+                     private TransactionHost,
+                     private HoldsHost,
+                     private WaitersHost {
  public:
   struct CommandView {
     const CommandSpec* spec;
@@ -176,16 +182,18 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
   // The newest version of a key, for WATCH on a single node or the acting one.
   Version watch_version(Slot slot, DbIndex db, std::string_view key);
 
-  // ---- commands that wait (waiting.cc)
+  // ---- commands that wait (waiters.h)
 
   // Wakes those whose keys have changed. At the end of a command, never within one.
-  void serve_ready();
+  void serve_ready() {
+    if (!held_) waiters_.serve_ready();  // held: when the script has ended
+  }
   // What a client that tracks has read by a command, of any shard within reach.
   void remember(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
   void remember_keys(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
   bool keys_ready() const { return space_.waits().ready(); }
   // A client of this node that does not wait any more.
-  void stop_waiting(std::uint64_t wait);
+  void stop_waiting(std::uint64_t wait) { waiters_.stop(wait); }
   // For what runs under the barrier, and waits for its first key; false: too many wait.
   bool wait_for(std::uint64_t wait, const OwnedCommand& command);
 
@@ -388,7 +396,7 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
   int sure_quorum() const { return n_ - options_.write_level.of(n_) + 1; }
   std::uint16_t shard_at(NodeIndex peer, Slot slot) const;
 
-  // ---- execution (engine.cc)
+  // ---- execution (engine.cc, execute.cc)
 
   class Guard;  // of the script that runs
   friend class Guard;
@@ -436,34 +444,6 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
 
   // ---- turns (write_path.cc)
 
-  struct OperationAt {
-    std::uint64_t turn;
-    std::uint32_t index;
-  };
-  struct Operation {
-    Ticket ticket;
-    std::string reply;
-    Slot slot{};
-    int need = 1;
-    int restamps = 0;
-    std::uint32_t flags = 0;
-    UnixMs ceiling = 0;
-    bool done = false;
-    std::uint64_t moved_to = 0;  // the turn in which it waits on, after it was stamped again
-    std::uint32_t moved_index = 0;
-    bool reader = false;  // made nothing itself: waits for what it has read
-    bool failed = false;  // done, and not as it should
-    // Covered by a later one of this node where another node's write covers both: ends as that
-    // does.
-    bool follows = false;
-    std::vector<OperationAt> followers{};
-  };
-  struct MadeEffect {
-    std::size_t at, size;  // in Turn::effects
-    Slot slot{};
-    std::uint32_t operation = none;
-  };
-  static constexpr std::uint32_t none = 0xffffffffu;
   // An effect came before those of its node that it builds on: the last of them, and what it came
   // over.
   struct Gap {
@@ -475,40 +455,6 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
     Slot slot{};
     std::string failed;  // an effect
     std::shared_ptr<const std::string> theirs;
-  };
-  struct PeerPart {
-    enum class State : std::uint8_t { nothing, sent, acked, failed } state = State::nothing;
-    std::uint64_t parts_left = 0;  // bit per thread of the peer that has not acked its part
-  };
-  // Of whom an ack tells what is here: as it is when the ack leaves.
-  struct NewerRecord {
-    Slot slot{};
-    DbIndex db{};
-    std::string key;
-    bool purged = false;  // the effect lay below T
-  };
-  struct WaitingAck {
-    NodeIndex peer{};
-    std::uint16_t shard = 0;
-    std::uint64_t turn = 0;
-    std::uint64_t repair_id = 0;   // a RepairAck instead, when not zero
-    std::uint64_t confirm_id = 0;  // a ConfirmAnswer instead
-    std::vector<Newer> newer{};
-    std::vector<NewerRecord> records{};
-    std::vector<std::uint16_t> confirmed{};
-    std::vector<std::uint64_t> untaken{};  // by whom it must be taken that another one acts
-  };
-  struct Turn {
-    std::uint64_t number = 0;
-    SteadyMs at = 0;
-    Version first{}, last{};
-    std::string effects;
-    std::vector<MadeEffect> made;
-    std::vector<Operation> operations;
-    std::vector<PeerPart> peers;
-    std::vector<WaitingAck> acks;
-    bool flushed = false, persisted = false;
-    bool empty() const { return made.empty() && operations.empty() && acks.empty(); }
   };
   class Recorder;  // the EffectSink of a running operation
   friend class Recorder;
@@ -732,41 +678,15 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
   void put_record(std::string& to, std::uint32_t& count, Slot slot, DbIndex db,
                   std::string_view key, Version since);
 
-  // ---- waiting.cc
-
-  // A client that waits for keys of this shard, of this node or of another one.
-  struct Waiter {
-    NodeIndex node{};
-    std::uint16_t shard = 0;  // the thread there that owns the slot
-    std::uint64_t wait = 0;   // its number there
-    Slot slot{};
-    OwnedCommand command;
-    std::vector<KeyWaits::Line> lines;
-    SteadyMs offered = 0;  // woken then, and its command has not come yet; 0: not
-    bool deaf = false;     // did not come when it was woken: passed over until its node is heard
-    SteadyMs heard = 0;
-  };
-  // A client of this node whose command waits at another one.
-  struct Away {
-    NodeIndex at{};
-    Slot slot{};
-  };
-  static constexpr std::size_t waits_max = 1'000'000;  // waiters and keys
-  static constexpr std::int64_t waits_told_ms = 1000, waits_forgotten_ms = 5000, offer_ms = 500,
-                                waits_looked_ms = 100;
+  // ---- commands that wait (waiters.h)
 
   Ran park(const CommandView& command, const Job& job, Waiting&& how);
-  Waiter& waiter_of(NodeIndex node, std::uint64_t wait, std::vector<KeyWaits::Line>&& lines);
-  void drop_waiter(NodeIndex node, std::uint64_t wait);
-  void release(Waiter& waiter);
-  bool due(const Waiter& waiter);
-  void wake(Waiter& waiter);
-  void tick_waits(SteadyMs now);
-  void tell_waits(SteadyMs now);
-  void wake_where_others_act();
-  void peer_waits_no_more(NodeIndex peer);
-  void on_waits(NodeIndex from, const Waits& m);
-  void on_woken(NodeIndex from, const Woken& m);
+  bool answers_now(const OwnedCommand& command) override;
+  void on_waits(NodeIndex from, const Waits& m) { waiters_.on_waits(from, m); }
+  void on_woken(NodeIndex, const Woken& m) {
+    for (const std::uint64_t wait : m.waits) host_.woken(wait);
+  }
+  void wake(std::uint64_t wait) override { host_.woken(wait); }
 
   // ---- eviction.cc
 
@@ -880,14 +800,9 @@ class Engine final : private SyncHost, private TransactionHost, private HoldsHos
   Version set_back_at_{};  // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
-      flushes_;                                 // op id -> walk
-  std::map<KeyWaits::Waiter, Waiter> waiters_;  // in the order of arrival
-  std::map<std::pair<std::uint16_t, std::uint64_t>, KeyWaits::Waiter> waiter_numbers_;
-  KeyWaits::Waiter next_waiter_ = 1;
-  std::unordered_map<std::uint64_t, Away> away_;
+      flushes_;  // op id -> walk
+  Waiters waiters_;
   Waiting* waiting_ = nullptr;  // of the command that runs
-  bool serving_ready_ = false;
-  SteadyMs waits_told_ = 0, waits_looked_ = 0;
   SteadyMs last_hint_sweep_ = 0;
   std::uint64_t hints_dropped_counted_ = 0;  // of them are in the metric
 

@@ -93,7 +93,7 @@ void Engine::evict(const Victim& v) {
     Turn& turn = open_turn();
     if (!turn.first) turn.first = gone.version;
     space_.merge(v.slot, v.hash, gone);
-    record_effect(v.slot, gone, none);
+    record_effect(v.slot, gone, no_operation);
     turn.last = space_.clock().peek(0);
   }
   metrics_.evicted_keys.add();

@@ -381,4 +381,61 @@ bool Engine::read_local(const CommandView& command, Slot slot, int protocol, std
   return true;
 }
 
+// ---- commands that wait
+
+Ran Engine::execute_or_park(std::span<const CommandView> commands, const Job& job, std::string& out,
+                            std::uint64_t& gate, bool confirmed) {
+  if (job.wait == 0 || job.exec || commands.size() != 1)
+    return execute(commands, job, out, gate, confirmed);
+  Waiting how{.run = job.waited ? Waiting::Run::again : Waiting::Run::first};
+  waiting_ = &how;
+  const Ran ran = execute(commands, job, out, gate, confirmed);
+  waiting_ = nullptr;
+  if (how.asked) return park(commands.front(), job, std::move(how));
+  waiters_.drop(job.ticket.remote ? job.ticket.peer : options_.self, job.wait);
+  return ran;
+}
+
+Ran Engine::park(const CommandView& command, const Job& job, Waiting&& how) {
+  const std::vector<std::string_view> again(how.args.begin(), how.args.end());
+  const Args args = again.empty() ? command.args : Args(again);
+  const Waiters::Client client{.node = job.ticket.remote ? job.ticket.peer : options_.self,
+                               .shard = job.ticket.shard,
+                               .wait = job.wait};
+  if (!waiters_.add(client, job.slot, OwnedCommand(*command.spec, command.db, args),
+                    how.first_key_only)) {
+    deliver_error(job.ticket, Error(Errc::limit, "too many clients wait for keys"));
+    return Ran::parked;
+  }
+  if (!job.ticket.remote) {
+    host_.parked(job.ticket, {job.wait, how.ms, std::move(how.args)});
+    return Ran::parked;
+  }
+  ForwardAnswer answer;
+  answer.id = job.ticket.id;
+  answer.parked = true;
+  answer.clock_ms = space_.clock().peek(clock_.wall_ms()).ms();
+  answer.wait_ms = how.ms;
+  answer.args = again;
+  send(job.ticket.peer, job.ticket.shard, answer);
+  return Ran::parked;
+}
+
+bool Engine::wait_for(std::uint64_t wait, const OwnedCommand& command) {
+  return waiters_.add({.node = options_.self, .wait = wait}, key_slot(command.args()[1]),
+                      OwnedCommand(command.spec(), command.db(), command.args()), true);
+}
+
+bool Engine::answers_now(const OwnedCommand& command) {
+  Waiting look{.run = Waiting::Run::look};
+  std::string out;
+  Reply reply(out, 2);
+  CommandContext ctx(command.args(), reply, command.db(), clock_.wall_ms(), spaces_, nullptr,
+                     random_, command_options_);
+  ctx.waiting = &look;
+  ctx.uses = false;
+  command.spec().run(ctx);
+  return !look.asked;
+}
+
 }  // namespace gyre

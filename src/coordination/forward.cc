@@ -253,10 +253,10 @@ void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
   Request request = take_forward(m.id, !m.late);
   peers_[from.value].stamps_ahead_ms = m.clock_ms - clock_.wall_ms();
   if (m.parked && request.wait) {
-    away_[request.wait] = {from, request.slot};
+    waiters_.away(request.wait, from, request.slot);
     return host_.parked(request.ticket, {request.wait, m.wait_ms, {m.args.begin(), m.args.end()}});
   }
-  if (request.wait && !m.late) away_.erase(request.wait);
+  if (request.wait && !m.late) waiters_.back(request.wait);
   if (!m.late) {
     // Remote tickets are never forwarded again, so this is a client of this node.
     if (request.begun && (m.reply.starts_with("-NOQUORUM") || m.reply.starts_with("-RINGDOWN") ||

@@ -55,7 +55,7 @@ void Engine::peer_down(NodeIndex peer) {
   drop_settled();
   give_up_answers(peer);
   doubt_where_cut_off(peer);
-  peer_waits_no_more(peer);
+  waiters_.peer_down(peer);
 }
 
 // A connection of the peer to this node has ended: what it cannot tell this node, others may act

@@ -149,7 +149,7 @@ struct Request {
   }
 };
 
-// A command that could not be answered waits (coordination/waiting.cc).
+// A command that could not be answered waits (coordination/waiters.h).
 struct Parked {
   std::uint64_t wait = 0;
   std::int64_t ms = 0;              // for how long; 0: for ever

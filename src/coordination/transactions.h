@@ -14,7 +14,7 @@
 //
 // Failures: before a part is prepared everything is given back, and tried again when other nodes
 // took over; a part whose outcome is not known leaves -NOQUORUM, and those who act for the slots
-// settle it among themselves (coordination/holds.cc).
+// settle it among themselves (coordination/holds.h).
 //
 // Bounds: transactions_max at once, keys as the command has them, runs_max runs.
 // Pure; its shard's thread. Answers of others are taken by run(), never within a call.

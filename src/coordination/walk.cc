@@ -182,7 +182,7 @@ void Engine::flush_here(const WalkRequest& request, const std::bitset<slots_tota
       floor.db = index;
       floor.key = name;
       floor.version = floor.floor = version;
-      record_effect(slot, floor, none);
+      record_effect(slot, floor, no_operation);
     }
     const auto replicas = ring_->replicas(slot);
     const bool listed = std::any_of(operations.begin(), operations.end(), [&](Slot s) {

@@ -17,7 +17,7 @@
 
 namespace gyre {
 
-Engine::Turn& Engine::open_turn() {
+Turn& Engine::open_turn() {
   if (turns_.empty() || turns_.back().flushed) {
     turns_.emplace_back();
     turns_.back().number = turn_;
@@ -25,7 +25,7 @@ Engine::Turn& Engine::open_turn() {
   return turns_.back();
 }
 
-Engine::Turn* Engine::find_turn(std::uint64_t number) {
+Turn* Engine::find_turn(std::uint64_t number) {
   const auto at = std::lower_bound(turns_.begin(), turns_.end(), number,
                                    [](const Turn& t, std::uint64_t n) { return t.number < n; });
   return at != turns_.end() && at->number == number ? &*at : nullptr;

@@ -25,6 +25,10 @@ bool passes(std::string_view reply) {
           reply.find("nothing was written") != std::string_view::npos);
 }
 
+bool is_null(std::string_view reply) {
+  return reply == "$-1\r\n" || reply == "_\r\n";
+}
+
 }  // namespace
 
 // Numbers begin anywhere: a node that still knows one of an earlier run does not take it for this.
@@ -61,9 +65,14 @@ std::vector<Blocking::Part> Blocking::parts_of(const CommandSpec& spec, Args arg
     parts.push_back({OwnedCommand(spec, db, views), slots[i]});
     i = to;
   }
-  if (parts.empty() && server.alone())
+  if (parts.empty() && server.alone()) {
     parts.push_back(
         {.command = OwnedCommand(spec, db, args), .slot = slots.front(), .barrier = true});
+  } else if (parts.empty()) {
+    static const CommandSpec* const await = find_command("GYRE.AWAIT");
+    const std::string_view words[] = {await->name, args[1], args.back()};
+    parts.push_back({OwnedCommand(*await, db, words), slots.front()});
+  }
   return parts;
 }
 
@@ -71,12 +80,17 @@ void Blocking::begin(Connection& c, const CommandSpec& spec, Args args,
                      const std::vector<Slot>& slots) {
   Client client;
   client.parts = parts_of(spec, args, c.db, slots);
+  const bool several =
+      std::any_of(slots.begin(), slots.end(), [&](Slot s) { return s != slots.front(); });
   c.end_dropped();
-  if (client.parts.empty() ||
-      (client.parts.size() > 1 && c.cluster_aware && !worker_.server().alone())) {
+  if (several && c.cluster_aware && !worker_.server().alone()) {
     Reply reply(c.begin(), c.protocol);
     reply.error(Errc::cross_slot);
     return c.end(0);
+  }
+  if (&client.parts.front().command.spec() != &spec) {
+    client.spanning = OwnedCommand(spec, c.db, args);
+    c.note_write(spec, args, c.db);
   }
   const std::uint64_t number = next_;
   next_ += client.parts.size();
@@ -138,20 +152,41 @@ void Blocking::step(std::uint64_t number) {
 
 void Blocking::send(std::uint64_t number, Client& client, std::size_t part) {
   Part& p = client.parts[part];
-  p.ready = false;
   client.trying = part;
+  if (client.spanning && !std::exchange(client.nothing_there, false))
+    return transact(number, client);
+  p.ready = false;
   if (p.barrier) return send_under_barrier(number, client, p);
-  Request r;
+  Request r = request_of(client, p.command);
   r.slot = p.slot;
-  r.protocol = client.protocol;
-  r.levels = client.levels;
   r.wait = number + part;
   r.waited = p.parked;
-  if (const Connection* c = worker_.find(client.connection)) r.tracking = worker_.tracking_of(*c);
-  r.commands.emplace_back(*client.spec, p.command.db(), p.command.args());
   r.ticket = worker_.callback_ticket(
       [this, number](std::string&& reply, std::uint64_t) { answered(number, std::move(reply)); });
   worker_.submit(std::move(r));
+}
+
+Request Blocking::request_of(const Client& client, const OwnedCommand& command) const {
+  Request r;
+  r.protocol = client.protocol;
+  r.levels = client.levels;
+  if (const Connection* c = worker_.find(client.connection)) r.tracking = worker_.tracking_of(*c);
+  r.commands.emplace_back(command.spec(), command.db(), command.args());
+  return r;
+}
+
+void Blocking::transact(std::uint64_t number, Client& client) {
+  Request r = request_of(client, *client.spanning);
+  r.ticket = worker_.callback_ticket([this, number](std::string&& reply, std::uint64_t) {
+    const auto at = clients_.find(number);
+    if (at == clients_.end()) return;
+    Client& of = at->second;
+    if (!is_null(reply)) return answered(number, std::move(reply));
+    of.trying = none;
+    of.nothing_there = of.parts.front().ready = true;
+    step(number);
+  });
+  worker_.engine().transact(std::move(r));
 }
 
 void Blocking::send_under_barrier(std::uint64_t number, Client& client, Part& part) {
@@ -180,7 +215,7 @@ void Blocking::parked(Parked&& how) {
   part.parked = true;
   if (!how.args.empty()) {
     const std::vector<std::string_view> args(how.args.begin(), how.args.end());
-    part.command = OwnedCommand(*client.spec, part.command.db(), args);
+    part.command = OwnedCommand(part.command.spec(), part.command.db(), args);
   }
   if (how.ms > 0 && how.ms < forever_ms) client.deadline = client.began + how.ms;
   client.trying = none;
@@ -207,7 +242,12 @@ void Blocking::answered(std::uint64_t number, std::string&& reply) {
     client.retry = worker_.now_ms() + retry_ms;
     return step(number);
   }
-  finish(at, std::move(reply), part);
+  if (client.spanning && reply == "+OK\r\n") {
+    // Its part: something is there, and it waits no more where it did.
+    client.parts[part].parked = client.parts[part].ready = false;
+    return step(number);
+  }
+  finish(at, std::move(reply), client.spanning ? none : part);
 }
 
 std::string Blocking::end_reply(const Client& client) const {
@@ -246,8 +286,10 @@ void Blocking::finish(Clients::iterator at, std::string&& reply, std::size_t ans
   c->active_ms = worker_.loop_ms();
   if (error && !client.beginning) worker_.count_error(*client.spec, reply);
   // What it took to run was the other's, whose write woke it.
-  if (!client.beginning && answered_by < client.parts.size())
-    note_slow(worker_, *c, *client.spec, client.parts[answered_by].command.args(), 0);
+  if (!client.beginning && (client.spanning || answered_by < client.parts.size()))
+    note_slow(worker_, *c, *client.spec,
+              client.spanning ? client.spanning->args() : client.parts[answered_by].command.args(),
+              0);
   Reply out(c->begin(), c->protocol);
   out.raw(reply);
   c->end(0);

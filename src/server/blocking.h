@@ -1,11 +1,15 @@
 // Blocking: the clients of one thread that wait in a command (BLPOP, XREAD BLOCK, WAIT).
 //
 // The command is sent to where its keys are acted for, as any command is, with a number; what
-// cannot be answered is parked there (coordination/waiting.cc) and comes back to be sent again when
+// cannot be answered is parked there (coordination/waiters.h) and comes back to be sent again when
 // a key has changed. Keys of several slots (of several threads, where the node is alone) are parts:
 // each a command of its own, asked one after the other in the order given, and all waiting in the
 // end. So whatever wakes a client, one command at most is out for it, and only while it is there:
 // nothing is popped twice, and nothing for a client that is known to have gone.
+//
+// BLMOVE between slots of a ring is a transaction (coordination/transactions.h) that does not wait.
+// When it finds nothing its client waits for the source by a part of its own (GYRE.AWAIT), and
+// keeps its place there while the transaction is tried again.
 //
 // While it waits the client is suspended: its later commands are kept. No place in its line of
 // replies is taken, so messages that are pushed to it leave meanwhile.
@@ -81,7 +85,9 @@ class Blocking {
     const CommandSpec* spec = nullptr;
     int protocol = 2;
     Levels levels;
-    std::vector<Part> parts;  // their numbers follow that of the client
+    std::vector<Part> parts;               // their numbers follow that of the client
+    std::optional<OwnedCommand> spanning;  // a command over several slots of a ring
+    bool nothing_there = false;            // it has just found that: its part is asked next
     std::optional<Holders> holders;
     std::size_t trying = none;
     bool stepping = false;
@@ -101,6 +107,8 @@ class Blocking {
   std::size_t next_part(const Client& client, SteadyMs now) const;
   void send(std::uint64_t number, Client& client, std::size_t part);
   void send_under_barrier(std::uint64_t number, Client& client, Part& part);
+  void transact(std::uint64_t number, Client& client);
+  Request request_of(const Client& client, const OwnedCommand& command) const;
   void answered(std::uint64_t number, std::string&& reply);
   void ask_holders(std::uint64_t number, Client& client);
   void holders_answered(std::uint64_t number, bool hold);

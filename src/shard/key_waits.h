@@ -1,7 +1,7 @@
 // KeyWaits: who waits for which key of this shard, and which of these keys have changed.
 //
 // A waiter is a number, given in the order of arrival by whoever keeps the waiters
-// (coordination/waiting.cc). KeySpace notes every change of a record; while nobody waits that is
+// (coordination/waiters.h). KeySpace notes every change of a record; while nobody waits that is
 // one comparison. A changed key is ready once, until take() hands out those who wait for it, first
 // come first. What changed is not told: whoever is handed out looks at the key itself. Keys are
 // known by their hash; two that share one only wake each other's waiters for nothing.

@@ -166,7 +166,7 @@ TEST_CASE("waiters: clients that wait elsewhere are told of, and follow who acts
   Node1Waiters n;
   n.host.acting = other;
   n.waiters.away(5, other, slot);
-  n.run(1200);
+  n.run(300);
   CHECK(n.host.take_sent() == Told{"keep 5"});
   n.host.acting = self;
   n.run(200);

@@ -68,12 +68,14 @@ void merge_effects(CommandContext& ctx, Slot slot, std::string_view effects) {
   GYRE_ASSERT(readable);
 }
 
-bool readable_effects(std::string_view bytes, Slot slot, const KeySpace& space) {
+// oldest: the lowest version of them.
+bool readable_effects(std::string_view bytes, Slot slot, const KeySpace& space, Version& oldest) {
   bool own = true;
   return for_each_effect(bytes,
                          [&](Effect& e) {
                            own &= valid_effect(e) && !e.slot_floor && key_slot(e.key) == slot &&
                                   space.has_database(e.db);
+                           oldest = std::min(oldest, e.version);
                          }) &&
          own;
 }
@@ -84,10 +86,12 @@ bool may_take_place(CommandContext& ctx, const PartRef& ref, std::string_view ef
   const Slot slot = ref.key.slot;
   KeySpace& space = ctx.spaces.of(slot);
   std::vector<Seen> all;
-  if (!decode_seen(seen, all) || !readable_effects(effects, slot, space))
+  Version oldest = ctx.version(space);
+  if (!decode_seen(seen, all) || !readable_effects(effects, slot, space, oldest))
     return ctx.reply.error("a part of a transaction that cannot be read"), false;
-  bool stands =
-      ctx.holds && ctx.holds->held_by(slot, ref.transaction) && ref.is(PartRecord::State::none);
+  // At or below T they would count as known to all, and be refused.
+  bool stands = ctx.holds && ctx.holds->held_by(slot, ref.transaction) &&
+                ref.is(PartRecord::State::none) && oldest > space.agreement(slot).confirmed;
   for (const Seen& s : all) {
     const Node* n =
         key_slot(s.key) == slot ? space.find(slot, s.db, s.key, key_hash(s.key)) : nullptr;

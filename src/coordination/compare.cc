@@ -125,7 +125,7 @@ bool Engine::may_round(Slot slot) const {
   const SlotState& s = state(slot);
   // Where a replica is known to have missed something a round would be void, and carry the
   // difference a second time.
-  if (!s.acting || !s.sure || !s.known || s.must != 0 || disk_failing_ ||
+  if (!s.acting || !s.sure || !s.known || s.must != 0 || disk_failing_ || !holds_.settled(slot) ||
       acting_node(slot) != options_.self)
     return false;
   const auto replicas = ring_->replicas(slot);
@@ -168,7 +168,8 @@ void Engine::on_confirm(NodeIndex from, const Confirm& m) {
     const Slot slot{s};
     if (s >= slots_total || !space_.owns(slot) || !holds(slot) || replica_index(slot, from) < 0)
       continue;
-    if (!state(slot).known || disk_failing_ || too_late || space_.agreement(slot).low <= m.upto) {
+    if (!state(slot).known || disk_failing_ || too_late || !holds_.settled(slot) ||
+        space_.agreement(slot).low <= m.upto) {
       GYRE_PROBE(void_round);
       continue;
     }

@@ -92,6 +92,9 @@ class Holds {
   void begin_acting(Slot slot);
   // The keys of the prepared ones.
   std::span<const std::string> prepared(Slot slot) const;
+  // There are none. What a prepared one holds was stamped when its slot was: until it is settled T
+  // must not pass that, or its effects would come too late.
+  bool settled(Slot slot) const { return !parts_.contains(slot.value); }
   // Whether the part's record is here what its proposer knew of it.
   bool same_part(const Effect& proposal) const;
   void tick(SteadyMs now);

@@ -92,6 +92,7 @@ bool Shadow::far_ahead(Slot slot, const Effect& effect, bool acked) {
 
 void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
   if (!far_ahead(slot, effect, false)) merge(made_, slot, effect);
+  if (effect.expiry.at_ms != 0) expiries_[std::string(effect.key)].push_back(effect.expiry);
   if (effect.slot_floor || !effect.key.starts_with("reg:")) return;
   Written w{"(nil)", effect.version};
   for (const Change& c : effect.changes) {
@@ -102,6 +103,7 @@ void Shadow::made(NodeIndex, Slot slot, const Effect& effect) {
 
 void Shadow::acked(NodeIndex, Slot slot, const Effect& effect, int need) {
   if (need < need_at_least || effect.slot_floor) return;
+  if (need == 1) at_one_.emplace(std::string(effect.key), effect.version);
   if (effect.expiry.at_ms != 0)
     under_[{std::string(effect.key), effect.version}] = {effect.expiry, need};
   if (!far_ahead(slot, effect, true)) merge(acked_, slot, effect);
@@ -179,6 +181,14 @@ void Shadow::judge_record(const Node* there, const Node* made_node, const Node* 
       const auto under = under_.find({key, v});
       if (under != under_.end() && under->second.expiry.at_ms <= now &&
           (under->second.need == 1 || under->second.expiry.version >= made.expiry.version))
+        continue;
+      // The same where the only holder heard of the time to live after the write, and of what
+      // ended that on the other side after it was over (seed 1629).
+      const auto& set = expiries_[key];
+      if (at_one_.contains({key, v}) && std::any_of(set.begin(), set.end(), [&](const Expiry& e) {
+            const bool over = e.version < made.expiry.version || e.version <= made.floor;
+            return over && e.at_ms > v.ms() && e.at_ms <= now;
+          }))
         continue;
       bad("the acknowledged " + (id.first.empty() ? std::string("value") : "element " + id.first) +
           " of version " + text(v) + " is missing");

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,8 @@ class Shadow final : public EffectWatch {
     int need;
   };
   std::map<std::pair<std::string, Version>, Under> under_;  // acknowledged under an expiry
+  std::set<std::pair<std::string, Version>> at_one_;        // acknowledged at level one
+  std::map<std::string, std::vector<Expiry>> expiries_;     // all that were set, by key
   std::map<std::pair<std::uint8_t, std::string>, Version>
       deleted_;                                          // floors of acknowledged effects
   std::map<std::string, std::vector<Written>> written_;  // registers, by key

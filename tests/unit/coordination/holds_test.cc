@@ -146,7 +146,9 @@ TEST_CASE("holds: what has prepared nothing ends with its lease, its node, or wh
 TEST_CASE("holds: a prepared part stays until all parts are known") {
   Node1Holds n;
   REQUIRE(n.holds.take(here, "a", other));
+  CHECK(n.holds.settled(here));
   n.prepare("a");
+  CHECK_FALSE(n.holds.settled(here));  // T stays below it
   n.holds.lose(here);
   n.host.up = false;
   n.wait({"SET", "k", "1"});
@@ -182,6 +184,7 @@ TEST_CASE("holds: a prepared part stays until all parts are known") {
   }
   CHECK_FALSE(n.holds.held(here));
   CHECK(n.holds.prepared(here).empty());
+  CHECK(n.holds.settled(here));
   CHECK(n.holds.take_released() == std::vector<Slot>{here});
 }
 

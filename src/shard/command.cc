@@ -15,9 +15,11 @@ KeyRef CommandContext::find(std::string_view key, DbIndex in) {
 
 KeyRef CommandContext::find_in(KeySpace& space, std::string_view key, Slot slot, std::uint64_t hash,
                                DbIndex in) {
-  KeyRef ref{.key = key, .slot = slot, .hash = hash};
-  ref.space = &space;
-  ref.found = space.locate(slot, in, key, hash);
+  KeyRef ref{.key = key,
+             .slot = slot,
+             .hash = hash,
+             .space = &space,
+             .found = space.locate(slot, in, key, hash)};
   ref.node = ref.found.node();
   if (ref.node && record_live(*ref.node)) {
     ref.visible = !record_expired(*ref.node, now);

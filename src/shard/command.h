@@ -88,10 +88,10 @@ struct KeyRef {
   std::string_view key;
   Slot slot{};
   std::uint64_t hash = 0;
-  Node* node = nullptr;  // the record, also when dead or expired
-  bool visible = false;  // live and not expired
   KeySpace* space = nullptr;
   KeySpace::Found found{};  // where it hangs
+  Node* node = nullptr;     // the record, also when dead or expired
+  bool visible = false;     // live and not expired
 
   bool exists() const { return visible; }
   TypeId type() const { return visible ? stored_type(*node) : TypeId::none; }

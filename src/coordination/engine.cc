@@ -135,6 +135,8 @@ bool Engine::blind(const CommandView& c) {
 Ran Engine::run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate) {
   const std::span<const CommandView> one(&command, 1);
   if (alone_) return execute(one, job, out, gate, false);
+  if (job.tracking.reader.client != 0) [[unlikely]]
+    expect_reads(*command.spec, command.args, command.db, job.tracking);
   const NodeIndex acting = acting_node(job.slot);
   if (acting == options_.self) return act(one, job, out, gate);
   route(request_of(one, job));
@@ -142,6 +144,10 @@ Ran Engine::run(const CommandView& command, const Job& job, std::string& out, st
 }
 
 void Engine::submit(Request&& request) {
+  if (!alone_ && request.tracking.reader.client != 0) [[unlikely]] {
+    for (const OwnedCommand& c : request.commands)
+      expect_reads(c.spec(), c.args(), c.db(), request.tracking);
+  }
   if (alone_ || acting_node(request.slot) == options_.self) return act_request(std::move(request));
   route(std::move(request));
 }
@@ -182,11 +188,8 @@ void Engine::act_request(Request&& request, const Known& known) {
   host_.apart([this, kept] { act_now(std::move(*kept), Known()); });
 }
 
-void Engine::act_now(Request&& request, const Known& known) {
-  std::vector<CommandView> views;
-  views.reserve(request.commands.size());
-  for (const OwnedCommand& c : request.commands) views.push_back(view_of(c));
-  Job job{.ticket = request.ticket,
+Engine::Job Engine::job_of(const Request& request, const Known& known) {
+  return {.ticket = request.ticket,
           .slot = request.slot,
           .hash = known.hash,
           .hash_known = known.known,
@@ -201,6 +204,13 @@ void Engine::act_now(Request&& request, const Known& known) {
           .waited = request.waited,
           .tracking = request.tracking,
           .watches = request.watches};
+}
+
+void Engine::act_now(Request&& request, const Known& known) {
+  std::vector<CommandView> views;
+  views.reserve(request.commands.size());
+  for (const OwnedCommand& c : request.commands) views.push_back(view_of(c));
+  const Job job = job_of(request, known);
   std::string out;
   std::uint64_t gate = 0;
   const Ran ran =

@@ -190,6 +190,7 @@ class Engine final : private SyncHost,
   }
   // What a client that tracks has read by a command, of any shard within reach.
   void remember(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
+  void expect_reads(const CommandSpec& spec, Args args, DbIndex db, const Tracking& tracking);
   void remember_keys(const CommandSpec& spec, Args args, DbIndex db, const TrackingClient& reader);
   bool keys_ready() const { return space_.waits().ready(); }
   // A client of this node that does not wait any more.
@@ -256,6 +257,8 @@ class Engine final : private SyncHost,
   // without this node, although no link broke yet: the slot is unsure.
   void set_silent(NodeIndex peer, bool silent);
   const PeerView& peer(NodeIndex n) const { return peers_[n.value].view; }
+  // The thread of the slot at the peer.
+  std::uint16_t shard_at(NodeIndex peer, Slot slot) const;
   // Of one batch, in their order.
   void on_messages(NodeIndex from, std::span<const Envelope> envelopes);
   void on_message(NodeIndex from, const Envelope& envelope) { on_messages(from, {&envelope, 1}); }
@@ -394,7 +397,6 @@ class Engine final : private SyncHost,
   void doubt_where_cut_off(NodeIndex peer);
   int replicas_up(Slot slot) const;
   int sure_quorum() const { return n_ - options_.write_level.of(n_) + 1; }
-  std::uint16_t shard_at(NodeIndex peer, Slot slot) const;
 
   // ---- execution (engine.cc, execute.cc)
 
@@ -422,6 +424,8 @@ class Engine final : private SyncHost,
   void begin_acting(Slot slot);
   bool moves_to(Slot slot, NodeIndex acting);
   Request request_of(std::span<const CommandView> commands, const Job& job) const;
+  static Job job_of(const Request& request, const Known& known);
+  static Job job_of(const Request& request) { return job_of(request, Known()); }
   static OwnedCommand owned(const CommandView& view);
   static CommandView view_of(const OwnedCommand& command) {
     return {&command.spec(), command.args(), command.db(), command.rights.get()};

@@ -222,8 +222,22 @@ std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_
 // What a client has read it may keep until it is told of a change.
 void Engine::remember(const CommandSpec& spec, Args args, DbIndex db,
                       const TrackingClient& reader) {
-  if ((spec.flags & flag::read) && !(spec.flags & flag::script_call))
+  if ((spec.flags & flag::read) && !(spec.flags & (flag::script_call | flag::of_hold)))
     remember_keys(spec, args, db, reader);
+}
+
+// On a ring a client may hear of a change before its own command is answered, and whoever acts may
+// be another node: what it will read counts from before the command leaves. What it will change
+// itself no longer does, where it does not want to hear of that.
+void Engine::expect_reads(const CommandSpec& spec, Args args, DbIndex db,
+                          const Tracking& tracking) {
+  if (spec.flags & flag::of_hold) return;
+  if (tracking.remembers && (spec.flags & (flag::read | flag::script_call)))
+    remember_keys(spec, args, db, tracking.reader);
+  if (!tracking.reader.noloop || !(spec.flags & flag::write)) return;
+  for_each_key(spec, args, [&](std::size_t i) {
+    spaces_.of(key_slot(args[i])).tracked().forget(args[i], tracking.reader.client);
+  });
 }
 
 void Engine::remember_keys(const CommandSpec& spec, Args args, DbIndex db,

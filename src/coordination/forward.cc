@@ -75,6 +75,7 @@ void Engine::forward(Request&& request, NodeIndex target) {
             (!Holds::ends(request) && may_overtake(request.slot, target));
   m.wait = request.wait;
   m.waited = request.waited;
+  m.tracks = request.tracking.remembers && !holds(request.slot);
   m.ceiling_ms = std::max(ceiling, above + ahead);
   m.above_ms = above;
   for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
@@ -184,6 +185,7 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   r.above = m.above_ms;
   r.wait = m.wait;
   r.waited = m.waited;
+  if (m.tracks) r.tracking = {TrackingClient::of_peer(from.value), true};
   for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
   const ScriptRightsPtr rights = m.rights.empty() ? nullptr : host_.rights_from(m.rights);
   if (!m.rights.empty() && !rights) {

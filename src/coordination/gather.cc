@@ -175,17 +175,7 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   if (const CommandView& first = views.front();
       holds_.held(slot) && holds_.passage(slot, *first.spec, first.args) != Holds::Passage::free)
     return holds_.wait_first(slot, std::move(g.request));
-  const Job job{.ticket = g.request.ticket,
-                .slot = slot,
-                .protocol = g.request.protocol,
-                .levels = g.request.levels,
-                .exec = g.request.exec,
-                .ceiling = g.request.ceiling,
-                .above = g.request.above,
-                .begun = g.request.begun,
-                .wait = g.request.wait,
-                .waited = g.request.waited,
-                .watches = g.request.watches};
+  const Job job = job_of(g.request);
   std::string out;
   std::uint64_t gate = 0;
   // The merge may have taken time, and moved the clock: the ceiling is judged again, before

@@ -228,6 +228,7 @@ void Transactions::ask_hold(Transaction& t, Slot slot, Place& place) {
   r.slot = slot;
   r.exec = true;
   r.levels = t.request.levels;
+  r.tracking = t.request.tracking;
   const std::string key = part_key(slot, t.name), stamps = std::to_string(t.stamps);
   const std::string_view words[] = {t.writes ? "GYRE.HOLDWRITE" : "GYRE.HOLD", key,
                                     t.in_order ? "wait" : "now", stamps};
@@ -529,6 +530,7 @@ void Transactions::step(const Transaction& t, Slot slot, std::vector<std::string
   Request r;
   r.slot = slot;
   r.levels = {.write = t.request.levels.write};
+  r.tracking.reader = t.request.tracking.reader;
   r.commands.emplace_back(*lookup_command(Args(args)), prepared_db, Args(args));
   if (!done) return host_.run_at(std::move(r), [](std::string&&) {});
   host_.run_at(std::move(r), [this, alive = std::weak_ptr<bool>(alive_), id = t.id, name = t.name,

@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -151,6 +152,13 @@ void Stream::set_keepalive(unsigned seconds) {
 void Stream::close() {
   reading_ = false;
   block_.reset();
+}
+
+bool Stream::peer_closed() const {
+  uv_os_fd_t fd = -1;
+  if (!block_ || uv_fileno(as_handle(&block_->tcp), &fd) != 0) return true;
+  pollfd ask{.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return ::poll(&ask, 1, 0) > 0;
 }
 
 int Stream::release_fd() {

@@ -52,6 +52,9 @@ class Stream {
   // Nothing is read, written or called back any more. Bytes not yet written are lost.
   void close();
   bool is_open() const { return block_ != nullptr; }
+  // Whether the other side has closed it, or will at least send no more; bytes of it may still wait
+  // to be read.
+  bool peer_closed() const;
 
   // A duplicate of the descriptor for another thread; this stream is closed. -1 while bytes wait to
   // be written, or when there are no descriptors left: the stream stays as it is.

@@ -268,7 +268,8 @@ void Connection::resume() {
     deferred_.pop_front();
     deferred_bytes_ -= command.bytes();
     worker_.read_clock();
-    worker_.dispatch(*this, {.spec = command.known(), .args = command.args()});
+    Worker::Call call({command.known(), command.args(), db});
+    worker_.dispatch(*this, call);
   }
   if (!suspended_ && !resting_ && is_open() && !closing && !reading()) read_start();
 }

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ namespace gyre {
 
 class Worker;
 
+// Who takes a reply that comes later. gate: a turn that must be durable first.
+using Answered = std::function<void(std::string&& reply, std::uint64_t gate)>;
+
 // What MULTI has collected.
 struct Transaction {
   bool open = false;
@@ -38,6 +42,15 @@ struct Transaction {
   std::vector<std::optional<Error>> denied;  // by command, once EXEC has asked; empty: nothing is
   std::vector<Watch> watches;
   Tracking tracking{};  // of its client, once EXEC has come
+};
+
+// Where the commands of an EXEC reach.
+struct ExecReach {
+  std::vector<Slot> slots;  // of all keys, watched ones too; each once, in order
+  bool walks = false;       // one goes over all slots
+  bool steps = false;       // one of the connection's own touches data: it keeps its place
+  bool wanders = false;     // one reads keys that it does not name
+  bool may_leave = false;   // one runs a script that may leave its slot
 };
 
 class Connection final : public Stream {

@@ -219,7 +219,7 @@ inline bool Worker::ordinary(const Connection& c, const Call& call) const {
          (!c.cluster_aware || server_.alone() || engine_->holds(call.slot));
 }
 
-void Worker::dispatch(Connection& c, const Call& call) {
+void Worker::dispatch(Connection& c, Call& call) {
   metrics_.total_commands_processed.add();
   if (!ordinary(c, call)) {
     dispatch_carefully(c, call);
@@ -232,7 +232,7 @@ void Worker::dispatch(Connection& c, const Call& call) {
   ran(c, call, reply, start);
 }
 
-void Worker::dispatch_carefully(Connection& c, const Call& call) {
+void Worker::dispatch_carefully(Connection& c, Call& call) {
   const CommandSpec* const spec = call.spec;
   if (c.suspended()) {
     c.defer(OwnedCommand(spec, c.db, call.args));
@@ -359,10 +359,10 @@ bool Worker::answers_here(Connection& c, const CommandSpec& spec, Args args, Rep
   return false;
 }
 
-inline void Worker::route(Connection& c, const Call& call, Reply& reply) {
+inline void Worker::route(Connection& c, Call& call, Reply& reply) {
   const CommandSpec& spec = *call.spec;
   // A plain command: its only key is known, and of this thread.
-  if (call.keyed && spec.plain && space_->owns(call.slot) &&
+  if (call.known && spec.plain && space_->owns(call.slot) &&
       (!c.cluster_aware || server_.alone() || engine_->holds(call.slot)))
     return run_here(c, call, reply);
   if (spec.flags & flag::script_call) [[unlikely]]
@@ -429,7 +429,11 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
       return run_one_under_barrier(c, std::move(one));
     }
   }
-  if (space_->owns(slot)) return run_here(c, {.spec = &spec, .args = args, .slot = slot}, reply);
+  if (space_->owns(slot)) {
+    Call here({&spec, args, c.db});
+    here.slot = slot;
+    return run_here(c, here, reply);
+  }
   c.end_dropped();
   Request r = request_of(c, spec, args, slot);
   if (!server_.alone()) c.note_write(spec, args, c.db);
@@ -450,15 +454,14 @@ Request Worker::request_of(Connection& c, const CommandSpec& spec, Args args, Sl
 }
 
 // The slot is of this thread's shard.
-inline void Worker::run_here(Connection& c, const Call& call, Reply& reply) {
+inline void Worker::run_here(Connection& c, Call& call, Reply& reply) {
   !engine_->alone() || c.tracking ? run_by_job(c, call, reply) : run_alone(c, call, reply);
 }
 
 // Of a client that does not track.
-inline void Worker::run_alone(Connection& c, const Call& call, Reply& reply) {
-  c.end(engine_->run_alone({call.spec, call.args, c.db},
-                           {.now = now_, .slot = call.slot, .hash = call.hash, .known = call.keyed},
-                           reply));
+inline void Worker::run_alone(Connection& c, Call& call, Reply& reply) {
+  call.now = now_;
+  c.end(engine_->run_alone(call, call, reply));
 }
 
 // On a ring, and of a client that tracks.
@@ -468,7 +471,7 @@ void Worker::run_by_job(Connection& c, const Call& call, Reply& reply) {
       .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = c.next_place()};
   job.slot = call.slot;
   job.hash = call.hash;
-  job.hash_known = call.keyed;
+  job.hash_known = call.known;
   job.protocol = c.protocol;
   job.levels = c.levels_now();
   job.now = now_;
@@ -476,7 +479,7 @@ void Worker::run_by_job(Connection& c, const Call& call, Reply& reply) {
   std::uint64_t gate = 0;
   dispatching_ = &c;
   early_.clear();
-  const Ran ran = engine_->run({call.spec, call.args, c.db}, job, reply.out(), gate);
+  const Ran ran = engine_->run(call, job, reply.out(), gate);
   dispatching_ = nullptr;
   if (ran != Ran::pending) return c.end(gate);
   if (!server_.alone()) c.note_write(*call.spec, call.args, c.db);
@@ -499,18 +502,27 @@ void Worker::count_error(std::string_view reply) {
   errors_.note(reply.substr(0, 64));
 }
 
+namespace {
+
+// A place that is no client's: the number of a callback, with this bit.
+constexpr std::uint64_t place_of_callback = std::uint64_t{1} << 63;
+
+}  // namespace
+
 std::uint64_t SessionCall::later(bool hold) {
-  if (!inline_only) {
-    connection.end_dropped();
-    place = connection.reserve();
-    if (hold) connection.suspend();
-  }
   deferred = true;
+  if (instead) return worker.callback_ticket(std::exchange(instead, {})).id | place_of_callback;
+  if (inside_exec) return 0;
+  connection.end_dropped();
+  const std::uint64_t place = connection.reserve();
+  if (hold) connection.suspend();
   return place;
 }
 
 void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
                   std::string&& reply, std::uint64_t gate) {
+  if (place & place_of_callback)
+    return worker.call_back(place & ~place_of_callback, std::move(reply), gate);
   Connection* c = worker.find(connection);
   if (!c) return;
   c->fill(place, std::move(reply), gate);
@@ -540,10 +552,15 @@ void Worker::submit(Request&& request) {
   send_mail(owner, [shared](Worker& w) { w.engine_->submit(std::move(*shared)); });
 }
 
-Ticket Worker::callback_ticket(std::function<void(std::string&&, std::uint64_t)> done) {
+Ticket Worker::callback_ticket(Answered done) {
   const std::uint64_t id = next_callback_++;
   callbacks_.emplace(id, std::move(done));
   return {.remote = false, .shard = shard_.value, .peer = {}, .connection = 0, .id = id};
+}
+
+void Worker::call_back(std::uint64_t id, std::string&& reply, std::uint64_t gate) {
+  auto node = callbacks_.extract(id);
+  if (!node.empty()) node.mapped()(std::move(reply), gate);
 }
 
 }  // namespace gyre

@@ -95,6 +95,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
     Request r;
     r.protocol = c.protocol;
     r.levels = c.levels_now();
+    r.tracking = tracking_of(c);
     r.commands.emplace_back(spec, c.db, args);
     r.commands.back().rights = rights_of(c);
     c.note_write(spec, args, c.db);

@@ -53,6 +53,10 @@ class Server final : public StoreSink {
   std::shared_ptr<const Ring> ring_ptr() const { return ring_; }
   NodeIndex self() const { return self_; }
   bool alone() const { return ring_->nodes().size() == 1; }
+  // A replica of every slot.
+  bool holds_all() const {
+    return static_cast<std::size_t>(ring_->replication_factor()) == ring_->nodes().size();
+  }
   // The time that this node goes by.
   const Clock& clock() const {
     if (membership_) return membership_->clock();

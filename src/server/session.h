@@ -23,11 +23,13 @@ struct SessionCall {
   Args args;
   Reply& reply;
   const CommandSpec& spec;
-  bool inline_only = false;  // inside MULTI: later() is not possible, the call answers an error
-  bool all_here =
-      false;  // inside MULTI under the barrier: what all shards of a node alone hold is in reach
+  // Inside EXEC or a script: it may not wait, and later() is only possible with `instead`, which
+  // then takes the reply.
+  bool inside_exec = false;
+  Answered instead{};
+  // The same under the barrier: what all shards of a node alone hold is in reach.
+  bool all_here = false;
   bool deferred = false;
-  std::uint64_t place = 0;
 
   Server& server() const { return worker.server(); }
   // The reply comes later: the place in the client's line to give to finish_later(). What was

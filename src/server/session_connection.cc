@@ -136,7 +136,7 @@ void wait(SessionCall& call) {
   if (!ms) return;
   if (*ms < 0) return call.reply.error("timeout is negative");
   // Inside EXEC nothing is waited for, and nothing asked.
-  if (call.inline_only) return call.reply.integer(0);
+  if (call.inside_exec) return call.reply.integer(0);
   call.deferred = true;
   call.worker.blocking().begin_wait(call.connection, call.spec, *replicas, *ms);
 }

@@ -56,11 +56,12 @@ bool set_client_name(SessionCall& call, std::string_view name);
 // Writes a reply that is not yet due: at once, or by finish_later() when threads had to be asked.
 using Answer = std::function<void(Reply&)>;
 
-// Inside EXEC replies cannot come later: true, and the refusal on its way, for a handler that needs
-// to. It must not begin then, because nobody would hear of what it did.
+// Where replies cannot come later: true, and the refusal on its way, for a handler that needs to.
+// It must not begin then, because nobody would hear of what it did.
 inline bool refused_inline(SessionCall& call) {
-  if (call.inline_only) call.later();
-  return call.inline_only;
+  if (!call.inside_exec || call.instead) return false;
+  call.later();
+  return true;
 }
 
 // Runs ask(worker) on the thread of `shard`, then answer(result, reply) on this one. What both take

@@ -20,7 +20,7 @@ void confirm(SessionCall& call, std::string_view what, std::optional<std::string
   reply.bulk(what);
   name ? reply.bulk(*name) : reply.null();
   reply.integer(static_cast<std::int64_t>(count));
-  call.inline_only ? call.reply.raw(frame) : call.connection.push(frame);
+  call.inside_exec ? call.reply.raw(frame) : call.connection.push(frame);
 }
 
 Subscriptions& subscriptions_of(Connection& c) {
@@ -65,7 +65,7 @@ void psubscribe(SessionCall& call) {
 }
 
 void ssubscribe(SessionCall& call) {
-  if (call.inline_only)
+  if (call.inside_exec)
     return call.reply.error("SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
   listen(call, Listening::shard, "ssubscribe");
 }
@@ -123,7 +123,7 @@ void numpat(SessionCall& call) {
 
 // A second MONITOR is not answered, as in Redis.
 void monitor(SessionCall& call) {
-  if (call.inline_only) return call.reply.error("MONITOR isn't allowed for DENY BLOCKING client");
+  if (call.inside_exec) return call.reply.error("MONITOR isn't allowed for DENY BLOCKING client");
   if (call.connection.monitoring) return;
   call.worker.monitor(call.connection, true);
   call.reply.ok();

@@ -20,7 +20,7 @@ SyncFeed& feed_of(Connection& c) {
 void sync(SessionCall& call) {
   Connection& c = call.connection;
   if (c.syncing()) return;
-  if (call.inline_only) return call.reply.error("SYNC is not allowed here");
+  if (call.inside_exec) return call.reply.error("SYNC is not allowed here");
   if (!c.line_empty()) return call.reply.error("SYNC and PSYNC are invalid with pending output");
   feed_of(c);
   call.worker.sync_feeds().begin(c);

@@ -136,13 +136,13 @@ void begin(SessionCall& call, Wanted&& given) {
 void tracking(SessionCall& call) {
   const bool on = is_word(call.args[2], "on");
   if (!on && !is_word(call.args[2], "off")) return call.reply.error(Errc::syntax);
-  if (on && !call.server().alone()) {
-    return call.reply.error(
-        "CLIENT TRACKING works on a single node only: on a ring nobody would tell of what other "
-        "nodes change");
-  }
   Wanted wanted{};
   if (!parse(call, wanted)) return;
+  if (on && wanted.tracking.bcast && !call.server().holds_all()) {
+    return call.reply.error(
+        "CLIENT TRACKING BCAST works where the node has a replica of every slot: it would not hear "
+        "of the others' changes");
+  }
   if (on) return fits(call, wanted) ? begin(call, std::move(wanted)) : void();
   call.worker.stop_tracking(call.connection);
   call.reply.ok();

@@ -1,8 +1,7 @@
 // Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH, and where the commands of an EXEC run.
 //
-// All keys in one slot: one request to its shard, which may be another node's; several, of a ring:
-// Engine::transact. A node that is alone
-// and has them on several threads, or walks over all keys: here, under the barrier.
+// A node that is alone and has their keys on several threads, or walks over all keys, runs them
+// here, under the barrier; all others go by server/exec.cc.
 
 #include <algorithm>
 
@@ -106,42 +105,16 @@ bool Worker::transaction_command(Connection& c, const CommandSpec& spec, Args ar
 }
 
 void Worker::run_transaction(Connection& c, Transaction&& t) {
-  // The slots of all keys, watched ones too; data commands and session commands apart.
-  std::vector<Slot> slots;
-  for (const OwnedCommand& command : t.commands) {
-    for_each_key(command.spec(), command.args(),
-                 [&](std::size_t i) { slots.push_back(key_slot(command.args()[i])); });
+  const ExecReach reach = exec_reach(t);
+  const std::vector<Slot>& slots = reach.slots;
+  if (c.cluster_aware && !server_.alone()) {
+    if (slots.size() > 1) return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
+    if (!slots.empty() && !engine_->holds(slots.front())) {
+      Reply reply(c.begin(), c.protocol);
+      reply.raw(moved_text(slots.front()));
+      return c.end(0);
+    }
   }
-  for (const Watch& watch : t.watches) slots.push_back(key_slot(watch.key));
-  std::sort(slots.begin(), slots.end());
-  slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
-  const bool one_shard = std::all_of(slots.begin(), slots.end(), [&](Slot s) {
-    return server_.shard_of(s) == server_.shard_of(slots.front());
-  });
-  const bool wanders =
-      std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
-        const CommandSpec& spec = command.spec();
-        return spec.wanders && spec.wanders(command.args());
-      });
-  const bool may_leave =
-      std::any_of(t.commands.begin(), t.commands.end(), [&](const OwnedCommand& command) {
-        return (command.spec().flags & flag::script_call) &&
-               reach_of(command.spec(), command.args(), server_.scripts) != Reach::one_thread;
-      });
-  const bool spans =
-      !server_.alone() && (slots.size() > 1 || ((wanders || may_leave) && !c.cluster_aware));
-  if (spans && c.cluster_aware) {
-    return reply_with(c, [](Reply& r) { r.error(Errc::cross_slot); });
-  }
-  if (c.cluster_aware && !slots.empty() && !server_.alone() && !engine_->holds(slots.front())) {
-    Reply reply(c.begin(), c.protocol);
-    reply.raw(moved_text(slots.front()));
-    return c.end(0);
-  }
-  const bool walks =
-      wanders || std::any_of(t.commands.begin(), t.commands.end(), [](const OwnedCommand& command) {
-        return (command.spec().flags & flag::all_slots) != 0;
-      });
   const bool scripts = std::any_of(
       t.commands.begin(), t.commands.end(),
       [](const OwnedCommand& command) { return (command.spec().flags & flag::script_call) != 0; });
@@ -149,94 +122,28 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
     const ScriptRightsPtr rights = rights_of(c);
     for (OwnedCommand& command : t.commands) command.rights = rights;
   }
-  if (server_.alone() && scripts && (server_.shards() > 1 || walks)) {
+  const auto run = [&] { reach.steps ? run_in_steps(c, std::move(t)) : run_part(c, std::move(t)); };
+  if (!server_.alone()) return run();
+  const bool everywhere = reach.walks || reach.wanders;
+  if (scripts && (server_.shards() > 1 || everywhere)) {
     for (const OwnedCommand& command : t.commands)
       t.denied.push_back(denied(c, command.spec(), command.args(), true));
     return run_script_everywhere(c, std::move(t), true);
   }
-  if (server_.alone() && (!one_shard || walks)) {
-    // Several threads: all stand still while it runs here.
-    const bool done = with_barrier([&] {
-      Reply reply(c.begin(), c.protocol);
-      const std::uint64_t acting = t.tracking.reader.client;
-      if (acting != 0) set_acting_everywhere(acting);
-      run_inline(c, t, reply);
-      if (acting != 0) set_acting_everywhere(0);
-      c.end(0);
-    });
-    if (!done) retry_transaction(c, std::move(t));
-    return;
-  }
-  struct Own {
-    std::size_t at;
-    OwnedCommand command;
-    std::optional<Error> denied;  // what its user lost since it was queued
-  };
-  auto session = std::make_shared<std::vector<Own>>();
-  Request r;
-  r.exec = true;
-  r.protocol = c.protocol;
-  r.levels = c.levels;
-  r.tracking = t.tracking;
-  r.watches = std::move(t.watches);
-  r.slot = slots.empty() ? space_->first_slot() : slots.front();
-  const std::size_t count = t.commands.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    const OwnedCommand& command = t.commands[i];
-    auto no = denied(c, command.spec(), command.args(), true);
-    if (!no && !server_.alone()) c.note_write(command.spec(), command.args(), command.db());
-    if (!no && command.spec().run) {
-      r.commands.push_back(std::move(t.commands[i]));
-      if (!server_.alone()) bring_text(r.commands.back(), server_.scripts);
-    } else {
-      session->push_back({i, std::move(t.commands[i]), std::move(no)});
-    }
-  }
-  if (spans && session->empty()) return transact(c, std::move(r));
-  const std::uint64_t place = c.reserve();
-  // Without a watched key nothing but the ring keeps it from running.
-  if (session->empty() && !r.commands.empty() && !slots.empty() && r.watches.empty()) {
-    for (const OwnedCommand& command : r.commands) count_inside(command.spec(), {});
-    r.ticket = {
-        .remote = false, .shard = shard_.value, .peer = {}, .connection = c.id, .id = place};
-    return submit(std::move(r));
-  }
-  // Session commands and what is denied are answered here, between the answers of the others, once
-  // those are known.
-  c.suspend();
-  std::vector<const CommandSpec*> sent;
-  for (const OwnedCommand& command : r.commands) sent.push_back(&command.spec());
-  auto finish = [this, id = c.id, place, session, count, sent = std::move(sent)](
-                    std::string&& reply, std::uint64_t gate) {
-    Connection* client = find(id);
-    if (!client) return;
-    if (reply.starts_with('*') || reply.empty()) {
-      std::vector<std::string_view> parts = reply_elements(reply);
-      if (reply != "*-1\r\n") {
-        std::string out;
-        Reply writer(out, client->protocol);
-        writer.array(count);
-        std::size_t next_part = 0, next_session = 0;
-        for (std::size_t i = 0; i < count; ++i) {
-          if (next_session < session->size() && (*session)[next_session].at == i) {
-            const Own& own = (*session)[next_session++];
-            own.denied ? writer.error(*own.denied)
-                       : run_session_inline(*client, own.command, writer);
-          } else if (next_part < parts.size()) {
-            count_inside(*sent[next_part], parts[next_part]);
-            writer.raw(parts[next_part++]);
-          }
-        }
-        client->fill(place, std::move(out), gate);
-        return client->resume();
-      }
-    }
-    client->fill(place, std::move(reply), gate);
-    client->resume();
-  };
-  if (r.commands.empty() && r.watches.empty()) return finish({}, 0);
-  r.ticket = callback_ticket(std::move(finish));
-  spans ? engine_->transact(std::move(r)) : submit(std::move(r));
+  const bool one_shard = std::all_of(slots.begin(), slots.end(), [&](Slot s) {
+    return server_.shard_of(s) == server_.shard_of(slots.front());
+  });
+  if (one_shard && !everywhere) return run();
+  // Several threads: all stand still while it runs here.
+  const bool done = with_barrier([&] {
+    Reply reply(c.begin(), c.protocol);
+    const std::uint64_t acting = t.tracking.reader.client;
+    if (acting != 0) set_acting_everywhere(acting);
+    run_inline(c, t, reply);
+    if (acting != 0) set_acting_everywhere(0);
+    c.end(0);
+  });
+  if (!done) retry_transaction(c, std::move(t));
 }
 
 // Runs a transaction of a node that is alone, on this thread, all shards within reach.
@@ -285,18 +192,20 @@ void Worker::measure_inside(const Connection& c, const OwnedCommand& command, st
               static_cast<std::int64_t>(ticks_to_us(took)));
 }
 
-void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
-                                bool all_here) {
-  if (command.spec().name == "UNWATCH") return reply.ok();  // EXEC watches nothing any more
+bool Worker::run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
+                                bool all_here, Answered later) {
+  if (command.spec().name == "UNWATCH") return reply.ok(), true;  // EXEC watches nothing any more
   const SessionHandler handler = session_handler(command.spec());
-  if (!handler) return reply.error("this command does not work inside MULTI");
+  if (!handler) return reply.error("this command does not work inside MULTI"), true;
   SessionCall call{.worker = *this,
                    .connection = c,
                    .args = command.args(),
                    .reply = reply,
                    .spec = command.spec()};
-  call.inline_only = true;
+  call.inside_exec = true;
   call.all_here = all_here;
+  call.instead = std::move(later);
+  const bool waits = call.instead != nullptr;
   const std::size_t before = reply.out().size();
   acting_ = &c;
   const std::uint64_t began = ticks_now();
@@ -304,10 +213,11 @@ void Worker::run_session_inline(Connection& c, const OwnedCommand& command, Repl
   measure_inside(c, command, began, std::string_view(reply.out()).substr(before));
   refresh_users();
   acting_ = nullptr;
-  if (call.deferred) {
-    reply.out().resize(before);
-    reply.error("this command does not work inside MULTI yet");
-  }
+  if (!call.deferred) return true;
+  reply.out().resize(before);
+  if (waits) return false;
+  reply.error("this command does not work inside MULTI yet");
+  return true;
 }
 
 void Worker::retry_transaction(Connection& c, Transaction&& t) {

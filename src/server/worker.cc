@@ -71,7 +71,7 @@ Worker::Worker(Server& server, ShardIndex shard)
       timer_ran_ = false;
       end_turn();
     }
-    alive_at_ = now_ms();
+    waited_until(now_ms());
   };
   loop_.after_poll = [this] { after_poll(); };
   loop_.on_wakeup = [] {};
@@ -284,14 +284,15 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
   op.connection = &c;
   op.first = static_cast<std::uint32_t>(first_arg);
   op.count = static_cast<std::uint32_t>(arg_count);
-  op.spec = find_command(args);
-  if (op.spec && op.spec->keys.first == 1 && arg_count > 1 && op.spec->run) {
-    op.keyed = true;
-    op.slot = key_slot(args[1]);
-    op.hash = key_hash(args[1]);
-    const bool here = loaded_ && space_->owns(op.slot);
-    op.plain = here && op.spec->plain && arity_ok(*op.spec, arg_count);
-    if (here && c.db.value == 0) op.table = &space_->first_table(op.slot);
+  Call& call = op.call;
+  const CommandSpec* const spec = call.spec = find_command(args);
+  if (spec && spec->keys.first == 1 && arg_count > 1 && spec->run) {
+    call.known = true;
+    call.slot = key_slot(args[1]);
+    call.hash = key_hash(args[1]);
+    const bool here = loaded_ && space_->owns(call.slot);
+    call.plain = here && spec->plain && arity_ok(*spec, arg_count);
+    if (here && c.db.value == 0) op.table = &space_->first_table(call.slot);
   }
   ++c.in_turn;
   if (turn_ops_.size() >= ops_per_turn) run_commands_now();
@@ -307,16 +308,16 @@ void Worker::run_commands_now() {
 // Only where the record lies in database 0: tables of others may move between the stages.
 inline void Worker::fetch_slot(const TurnOp& op) const {
   if (!op.table) return;
-  space_->prefetch_slot(op.slot);
-  engine_->prefetch_slot(op.slot);
+  space_->prefetch_slot(op.call.slot);
+  engine_->prefetch_slot(op.call.slot);
 }
 inline void Worker::fetch_group(const TurnOp& op) const {
-  if (!op.table || !engine_->acts_for(op.slot)) return;
-  op.table->prefetch_group(op.hash);
-  space_->prefetch_leaf(op.slot, op.hash);
+  if (!op.table || !engine_->acts_for(op.call.slot)) return;
+  op.table->prefetch_group(op.call.hash);
+  space_->prefetch_leaf(op.call.slot, op.call.hash);
 }
 inline void Worker::fetch_record(const TurnOp& op) const {
-  if (op.table && engine_->acts_for(op.slot)) op.table->prefetch_node(op.hash);
+  if (op.table && engine_->acts_for(op.call.slot)) op.table->prefetch_node(op.call.hash);
 }
 
 void Worker::run_turn_ops() {
@@ -334,25 +335,22 @@ void Worker::run_turn_ops() {
   ops.swap(turn_ops_);
   std::vector<std::string_view> args;
   args.swap(turn_args_);
-  const TurnOp* const begin = ops.data();
-  const TurnOp* const end = begin + ops.size();
+  TurnOp* const begin = ops.data();
+  TurnOp* const end = begin + ops.size();
   const auto first = [&](std::size_t n) { return begin + std::min(n, ops.size()); };
   std::for_each(begin, first(3 * stage_ops), [this](const TurnOp& op) { fetch_slot(op); });
   std::for_each(begin, first(2 * stage_ops), [this](const TurnOp& op) { fetch_group(op); });
   std::for_each(begin, first(stage_ops), [this](const TurnOp& op) { fetch_record(op); });
-  for (const TurnOp* at = begin; at != end; ++at) {
+  for (TurnOp* at = begin; at != end; ++at) {
     const auto left = static_cast<std::size_t>(end - at);
     if (left > 3 * stage_ops) fetch_slot(at[3 * stage_ops]);
     if (left > 2 * stage_ops) fetch_group(at[2 * stage_ops]);
     if (left > stage_ops) fetch_record(at[stage_ops]);
-    const TurnOp& op = *at;
+    TurnOp& op = *at;
     if (!op.connection->is_open() || op.connection->closing) continue;
-    dispatch(*op.connection, {.spec = op.spec,
-                              .args = Args(args.data() + op.first, op.count),
-                              .slot = op.slot,
-                              .hash = op.hash,
-                              .keyed = op.keyed,
-                              .plain = op.plain});
+    op.call.args = Args(args.data() + op.first, op.count);
+    op.call.db = op.connection->db;
+    dispatch(*op.connection, op.call);
   }
   for (const TurnOp& op : ops) {
     if (op.connection->in_turn == 0) continue;
@@ -371,14 +369,9 @@ void Worker::run_turn_ops() {
 
 void Worker::after_poll() {
   turn_started_us_ = server_.clock().steady_us();
-  // The poll ends with the next tick at the latest. If it did not, this process stood still
-  // (paused, starved), and others may have acted for its slots: known before any command runs.
   const SteadyMs now = turn_started_us_ / 1000;
-  if (loaded_ &&
-      now - alive_at_ > static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min) {
-    engine_->stood_still();
-    for (Link& l : links_) l.watch.excuse(now - alive_at_);
-  }
+  waited_until(now);
+  if (now < looks_for_gone_until_) drop_gone();
   run_turn_ops();
   take_mail();
   end_turn();
@@ -387,15 +380,43 @@ void Worker::after_poll() {
   metrics_.loop_turn_us_max.raise(us);
   if (us > published_.turn_us.load(std::memory_order_relaxed))
     published_.turn_us.store(us, std::memory_order_relaxed);
-  note_turn_cpu();
+  // What a turn takes without running is waiting, too.
+  alive_at_ = now + static_cast<SteadyMs>(note_turn_cpu() / 1000);
+  waited_until(now + static_cast<SteadyMs>(us / 1000));
+}
+
+// A poll ends with the next tick at the latest, and nothing else waits. If something did, this
+// process stood still (paused, starved), and others may have acted for its slots: known before the
+// next command runs.
+void Worker::waited_until(SteadyMs now) {
+  const SteadyMs gap = now - std::exchange(alive_at_, now);
+  if (!loaded_ || gap <= static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min) return;
+  engine_->stood_still();
+  for (Link& l : links_) l.watch.excuse(gap);
+  constexpr SteadyMs patience_ms = 500;  // of a client, at least
+  if (!server_.alone() && gap > patience_ms) looks_for_gone_until_ = now + patience_ms;
+}
+
+// A client that has gone may have sent its command again to another node, and other ones after it,
+// while this node stood still: run now, it would win over them.
+void Worker::drop_gone() {
+  for (const TurnOp& op : turn_ops_) {
+    Connection& c = *op.connection;
+    if (!c.is_open() || c.closing || !c.peer_closed()) continue;
+    metrics_.clients_gone_while_stopped.add();
+    LOG_SELDOM(notice, "client %s has gone while this node stood still: what it sent is not run",
+               c.peer_address().c_str());
+    closed(c);
+  }
 }
 
 // A turn begins where the last one ended: its timers and what the poll called are in it. The wall
 // clock also tells of other processes; this figure is the server's own doing.
-void Worker::note_turn_cpu() {
-  const std::uint64_t now = thread_cpu_us();
-  if (loaded_) metrics_.loop_turn_cpu_us_max.raise(now - turn_began_cpu_us_);
+std::uint64_t Worker::note_turn_cpu() {
+  const std::uint64_t now = thread_cpu_us(), took = now - turn_began_cpu_us_;
+  if (loaded_) metrics_.loop_turn_cpu_us_max.raise(took);
   turn_began_cpu_us_ = now;
+  return took;
 }
 
 void Worker::end_turn() {
@@ -610,11 +631,7 @@ void Worker::answer(const Ticket& ticket, std::string&& reply) {
     return send_mail({ticket.shard},
                      [ticket, shared](Worker& w) { w.answer(ticket, std::move(*shared)); });
   }
-  if (ticket.connection == 0) {
-    auto node = callbacks_.extract(ticket.id);
-    if (!node.empty()) node.mapped()(std::move(reply), 0);
-    return;
-  }
+  if (ticket.connection == 0) return call_back(ticket.id, std::move(reply), 0);
   Connection* c = find(ticket.connection);
   if (!c) return;
   if (dispatching_ == c && ticket.id == c->next_place()) {

@@ -141,24 +141,24 @@ class Worker final : public EngineHost {
   void pause_reading(Connection& c) { paused_.push_back(c.id); }
 
   // ---- dispatch (server/dispatch.cc)
-  // A command to run, and what of it is known already: the slot and hash of its first key.
-  struct Call {
-    const CommandSpec* spec = nullptr;  // nullptr: unknown
-    Args args;
-    Slot slot{};
-    std::uint64_t hash = 0;
-    bool keyed = false;
+  // A command to run (spec nullptr: an unknown one), and what of it is known already: the slot and
+  // hash of its first key. As the engine takes it, so that nothing is copied on the way.
+  struct Call : Engine::CommandView, Engine::Known {
+    Call() : CommandView{} {}
+    explicit Call(const CommandView& view) : CommandView(view) {}
     bool plain = false;  // its only key is known, and of this thread; its arity is right
   };
   // Before one or more of them.
   void read_clock();
   // Runs one command of a connection: checks, MULTI, session handlers, routing.
-  void dispatch(Connection& c, const Call& call);
-  void dispatch_carefully(Connection& c, const Call& call);
+  void dispatch(Connection& c, Call& call);
+  void dispatch_carefully(Connection& c, Call& call);
   // Sends a request to the shard of its slot; the answer comes to request.ticket.
   void submit(Request&& request);
   // A ticket whose answer calls `done` on this thread.
-  Ticket callback_ticket(std::function<void(std::string&& reply, std::uint64_t gate)> done);
+  Ticket callback_ticket(Answered done);
+  // The answer to that ticket.
+  void call_back(std::uint64_t id, std::string&& reply, std::uint64_t gate);
   // Walks all shards of the node (and by them the ring); `done` gets the joined result.
   void walk_all(WalkRequest request, std::function<void(WalkResult&&)> done);
   // The same at once, under the barrier of a node that is alone.
@@ -243,13 +243,9 @@ class Worker final : public EngineHost {
  private:
   struct TurnOp {
     Connection* connection = nullptr;
-    std::uint32_t first = 0, count = 0;  // of turn_args_
-    const CommandSpec* spec = nullptr;
-    const NodeTable* table = nullptr;  // of the key, when it lies here in database 0
-    std::uint64_t hash = 0;
-    Slot slot{};
-    bool keyed = false;
-    bool plain = false;  // as Call's
+    const NodeTable* table = nullptr;    // of the key, when it lies here in database 0
+    std::uint32_t first = 0, count = 0;  // of turn_args_, which still moves
+    Call call;                           // its arguments and database are given when it runs
   };
   struct Link {
     std::unique_ptr<PeerLink> link;
@@ -281,14 +277,14 @@ class Worker final : public EngineHost {
   bool only_reads(const CommandSpec& spec, Args args);
   void measure(Connection& c, const CommandSpec& spec, Args args);
   void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
-  void route(Connection& c, const Call& call, Reply& reply);
+  void route(Connection& c, Call& call, Reply& reply);
   void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void route_script(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void run_script_everywhere(Connection& c, Transaction&& t, bool exec);
   bool waits_for_script(Connection& c, const Call& call, Reply& reply);
   Request request_of(Connection& c, const CommandSpec& spec, Args args, Slot slot);
-  void run_here(Connection& c, const Call& call, Reply& reply);
-  void run_alone(Connection& c, const Call& call, Reply& reply);
+  void run_here(Connection& c, Call& call, Reply& reply);
+  void run_alone(Connection& c, Call& call, Reply& reply);
   void tell_of_changes();
   void run_by_job(Connection& c, const Call& call, Reply& reply);
   void fetch_slot(const TurnOp& op) const;
@@ -301,15 +297,25 @@ class Worker final : public EngineHost {
   void run_inline(Connection& c, const Transaction& t, Reply& reply);
   void measure_inside(const Connection& c, const OwnedCommand& command, std::uint64_t began,
                       std::string_view reply);
-  void run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
-                          bool all_here = false);
+  // later: who takes a reply that is not there at once; false is answered then. Without it such a
+  // command is refused.
+  bool run_session_inline(Connection& c, const OwnedCommand& command, Reply& reply,
+                          bool all_here = false, Answered later = {});
+  class Exec;
+  struct Steps;
+  ExecReach exec_reach(const Transaction& t) const;
+  void run_part(Connection& c, Transaction&& t, Answered done = {});
+  void run_in_steps(Connection& c, Transaction&& t);
+  void run_step(const std::shared_ptr<Steps>& steps);
   void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) const;
   void retry_transaction(Connection& c, Transaction&& t);
   Slot place_of_cursor(std::uint64_t cursor) const;
   std::uint64_t cursor_of_shard(std::size_t shard) const;
   void after_poll();
+  void waited_until(SteadyMs now);
+  void drop_gone();
   void end_turn();
-  void note_turn_cpu();
+  std::uint64_t note_turn_cpu();
   void run_turn_ops();
   void flush_peers();
   void flush_mail();
@@ -345,6 +351,9 @@ class Worker final : public EngineHost {
   // Carries what this shard's changes make stale to the clients that may have it cached.
   void tell_readers();
   void invalidate(const TrackedKeys::Told& told);
+  void invalidate_at(NodeIndex peer, const TrackedKeys::Told& told);
+  void invalidated_elsewhere(const Invalidate& m);
+  void lost_sight();
   void redirection_broken(std::uint64_t client, std::uint64_t redirect);
   // To every MONITOR client of the node: a command that has run.
   void tell_monitors(const Connection& by, const CommandSpec& spec, DbIndex db, Args args);
@@ -411,7 +420,7 @@ class Worker final : public EngineHost {
   SteadyMs last_client_check_ = 0;
   std::vector<std::uint64_t> client_paused_;  // by CLIENT PAUSE
 
-  std::unordered_map<std::uint64_t, std::function<void(std::string&&, std::uint64_t)>> callbacks_;
+  std::unordered_map<std::uint64_t, Answered> callbacks_;
   std::unordered_map<std::uint64_t, std::function<void(WalkResult&&)>> walk_callbacks_;
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
@@ -423,6 +432,7 @@ class Worker final : public EngineHost {
   bool loaded_ =
       false;  // before, the main thread fills the shard and the engine is not touched here
   SteadyMs last_tick_ = 0, alive_at_ = 0, active_at_ = 0;
+  SteadyMs looks_for_gone_until_ = 0;
   std::uint64_t ticking_ms_ = 0;
   std::int64_t turn_started_us_ = 0;
   std::uint64_t turn_began_cpu_us_ = 0;  // of this thread

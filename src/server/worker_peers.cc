@@ -63,6 +63,7 @@ void Worker::connect_peers() {
         send_mail({static_cast<std::uint16_t>(i)},
                   [peer](Worker& w) { w.engine_->peer_doubts(peer); });
       }
+      lost_sight();
     }
     for (Link& l : links_) std::erase(l.answering, &c);
   };
@@ -90,6 +91,7 @@ void Worker::connect_peers() {
       metrics_.links_broken.add();
       links_[peer.value].watch.reset();
       links_[peer.value].sent_wall.clear();
+      lost_sight();
       if (!links_[peer.value].held) engine_->peer_down(peer);
     };
     link.on_reply = [this, peer](std::string_view batch) { on_link_reply(peer, batch); };
@@ -260,6 +262,10 @@ bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) 
 }
 
 void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
+  if (envelope.kind == Kind::invalidate) {
+    Invalidate m;
+    if (decode_message(envelope, m)) return invalidated_elsewhere(m);
+  }
   GYRE_ASSERT(shard_.value == 0 || envelope.shard == 0);
   const auto send = [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
     send_identity(to, shard, m);

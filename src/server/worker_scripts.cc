@@ -355,7 +355,7 @@ void WorkerScripts::session(CommandContext& ctx, const CommandSpec& spec, Reply&
   c.levels = worker_.server().default_levels();
   SessionCall call{
       .worker = worker_, .connection = c, .args = ctx.args, .reply = reply, .spec = spec};
-  call.inline_only = true;
+  call.inside_exec = true;
   call.all_here = worker_.server().alone() && (reaches_all_ || worker_.server().shards() == 1);
   const std::size_t before = reply.out().size();
   handler(call);

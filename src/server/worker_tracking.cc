@@ -4,10 +4,13 @@
 // the reply to what they read before, as mail keeps its order -> the client, or the one it is
 // redirected to, gets it between its replies.
 // A client that has gone or tracks no more is passed over. One whose redirection is gone is told
-// so.
+// so. What clients of another node have read here goes to that node (Invalidate); a node that loses
+// its link to another one tells its clients that everything has changed, unless it has a replica of
+// every slot itself.
 
 #include <utility>
 
+#include "ring/slot.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -55,6 +58,10 @@ void Worker::set_acting_everywhere(std::uint64_t client) {
 
 void Worker::tell_readers() {
   for (TrackedKeys::Told& told : space_->tracked().take()) {
+    if (told.reader.is_peer()) {
+      invalidate_at({told.reader.peer()}, told);
+      continue;
+    }
     if (told.reader.thread == shard_.value) {
       invalidate(told);
       continue;
@@ -62,6 +69,35 @@ void Worker::tell_readers() {
     auto kept = std::make_shared<const TrackedKeys::Told>(std::move(told));
     send_mail({kept->reader.thread}, [kept](Worker& w) { w.invalidate(*kept); });
   }
+}
+
+// Each key to the thread of its slot there.
+void Worker::invalidate_at(NodeIndex peer, const TrackedKeys::Told& told) {
+  const Engine::PeerView& view = engine_->peer(peer);
+  if (!view.up) return;
+  Invalidate m;
+  if (told.all) {
+    for (std::uint16_t i = 0; i < view.threads; ++i) engine_->send(peer, i, m);
+    return;
+  }
+  for (const std::string& key : told.keys) {
+    m.keys = {key};
+    engine_->send(peer, engine_->shard_at(peer, key_slot(key)), m);
+  }
+}
+
+void Worker::invalidated_elsewhere(const Invalidate& m) {
+  TrackedKeys& tracked = space_->tracked();
+  if (m.keys.empty()) return tracked.all_changed();
+  for (const std::string_view key : m.keys) tracked.changed(key);
+}
+
+// What clients here have read at other nodes may change unseen.
+void Worker::lost_sight() {
+  if (server_.holds_all()) return;
+  for (std::size_t i = 0; i < server_.shards(); ++i)
+    send_mail({static_cast<std::uint16_t>(i)},
+              [](Worker& w) { w.space_->tracked().all_changed(); });
 }
 
 void Worker::invalidate(const TrackedKeys::Told& told) {

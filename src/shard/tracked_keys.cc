@@ -51,6 +51,13 @@ void TrackedKeys::remove_prefixes(std::uint64_t client) {
   look_again();
 }
 
+void TrackedKeys::forget(std::string_view key, std::uint64_t client) {
+  const auto at = readers_.find(key);
+  if (at == readers_.end()) return;
+  items_ -= std::erase_if(at->second, [&](const Reading& r) { return is_of(r.client, client); });
+  if (at->second.empty()) forget(at);
+}
+
 void TrackedKeys::tell(const std::string& key, const TrackingClient& client) {
   const bool own = is_of(client, acting_);
   if (client.noloop && own) return;

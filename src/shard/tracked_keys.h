@@ -10,6 +10,10 @@
 // A client that has gone, or tracks no more, stays until its keys change: whoever tells it finds
 // out.
 //
+// On a ring the thread of a key's slot at the client's node remembers, and notes the changes that
+// reach the replica there. Where there is none, the node that acts remembers the client's node as a
+// reader (of_peer), and tells it once.
+//
 // Bounds: tracking-table-max-keys, divided among the shards; beyond it some key's clients are told
 // as if it had changed. Threading: as KeySpace.
 #pragma once
@@ -31,6 +35,12 @@ struct TrackingClient {
   std::uint64_t client = 0;  // 0: none
   std::uint16_t thread = 0;
   bool noloop = false;  // is not told of what it changed itself
+
+  // Another node, some client of which has read.
+  static TrackingClient of_peer(std::uint16_t node) { return {.client = peer_bit | node}; }
+  bool is_peer() const { return (client & peer_bit) != 0; }
+  std::uint16_t peer() const { return static_cast<std::uint16_t>(client); }
+  static constexpr std::uint64_t peer_bit = std::uint64_t{1} << 63;
 };
 
 class TrackedKeys {
@@ -47,6 +57,8 @@ class TrackedKeys {
   void remember(std::string_view key, const TrackingClient& reader, bool expired);
   void add_prefix(std::string_view prefix, const TrackingClient& reader);
   void remove_prefixes(std::uint64_t client);
+  // What it has read of the key no longer counts.
+  void forget(std::string_view key, std::uint64_t client);
   // Whose command runs from now on; 0: of nobody who tracks.
   void set_acting(std::uint64_t client) { acting_ = client; }
   void set_limit(std::size_t keys);

@@ -25,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 15;
+inline constexpr std::uint32_t wire_format = 16;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -60,6 +60,7 @@ enum class Kind : std::uint8_t {
   whole_ask,
   whole_answer,
   publish,
+  invalidate,
   evict,
   waits,
   woken,
@@ -101,6 +102,7 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "whole_ask",
                                                                     "whole_answer",
                                                                     "publish",
+                                                                    "invalidate",
                                                                     "evict",
                                                                     "waits",
                                                                     "woken",
@@ -197,13 +199,15 @@ struct Forward {
   std::int64_t above_ms{};    // first move the clock above this; 0: no need
   std::uint64_t wait{};       // the sender's number for a client that waits; 0: it must not
   bool waited = false;        // it has waited before
+  bool tracks = false;        // some client of the sender keeps what it reads (Invalidate)
   std::string_view rights;    // of scripts (shard/script.h); empty: their user may do everything
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
-        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(rights), a(watches), a(commands);
+        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(tracks), a(rights), a(watches),
+        a(commands);
   }
 };
 
@@ -658,6 +662,17 @@ struct Publish {
   template <class A>
   void fields(A& a) {
     a(channel_kind), a(channel), a(message);
+  }
+};
+
+// Keys that clients of the receiver have read here have changed; none: all of them may have. Once
+// and unanswered: who loses the link to a node tells its clients that everything has changed.
+struct Invalidate {
+  static constexpr Kind kind = Kind::invalidate;
+  std::vector<std::string_view> keys;
+  template <class A>
+  void fields(A& a) {
+    a(keys);
   }
 };
 

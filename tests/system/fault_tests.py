@@ -110,6 +110,35 @@ def soak_pause_30s():
     pauses(3, (30, 1, 5))
 
 
+@test(gyre=True)
+def fault_paused_and_left():
+    """What a client sent to a paused node, and then gave up, must not win over what it wrote elsewhere meanwhile."""
+    with Cluster(3) as ring:
+        names = ["left:%d" % i for i in range(20)]
+        clients = [ring[1].client() for _ in names]
+        for c, name in zip(clients, names):
+            c("SET", name, "first")
+        stays = ring[1].client()
+        ring[1].stop()
+        try:
+            for c, name in zip(clients, names):
+                c.send("SET", name, "given up")
+            stays.send("SET", "stays", "1")
+            time.sleep(1)
+            for c in clients:
+                c.close()
+            with ring[0].client() as w:
+                for name in names:
+                    w("SET", name, "last")
+        finally:
+            ring[1].cont()
+        eq(stays.read(), "OK", "who still waits is answered")
+        time.sleep(1)
+        with ring[2].client() as r:
+            eq([r("GET", name) for name in names], [b"last"] * len(names))
+        ok("clients_gone_while_stopped:20" in ring[1].call("INFO", "everything").decode(), "counted")
+
+
 # ---- a node that was away
 
 def many_types(prefix, count):

@@ -68,6 +68,15 @@ def all_types(r, tag):
     eq(r("EVAL", "redis.call('SET', ARGV[1], 'v'); return redis.call('GET', ARGV[1])", 0, k("free")), b"v", "keys in arguments only")
     eq(error_of(r, "EVAL", "redis.call('SET', KEYS[1], 1); redis.call('INCR', KEYS[2])", 2, k("kept"), k("l2")).code, "WRONGTYPE")
     eq(r("GET", k("kept")), b"1", "what a script did before its error stays")
+    # What goes over all slots runs between what stands before it and behind it.
+    many = [("MULTI",), ("SET", k("f1"), 1), ("DBSIZE",), ("FLUSHALL",), ("DBSIZE",), ("SET", k("f2"), 2), ("INCR", k("f3")), ("KEYS", "*"), ("EXEC",)]
+    got = r.pipeline(many)[-1]
+    ok(got[0] == "OK" and got[1] > 10 and got[2:6] == ["OK", 0, "OK", 1] and sorted(got[6]) == sorted([k("f2").encode(), k("f3").encode()]), got)
+    r("WATCH", k("f2"))
+    r("SET", k("f2"), "changed")
+    eq(r.pipeline([("MULTI",), ("FLUSHALL",), ("SET", k("f3"), 1), ("EXEC",)])[-1], None, "a watched key has changed")
+    eq(r("GET", k("f2")), b"changed")
+    eq(r.pipeline([("MULTI",), ("CLIENT", "LIST"), ("INCR", k("f3")), ("EXEC",)])[-1][1], 2, "an answer of several threads")
 
 
 @test(gyre=True, quick=True, limit=120)

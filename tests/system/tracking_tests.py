@@ -120,34 +120,41 @@ def tracking_two_threads():
     tracking_on(2)
 
 
-@test(quick=True)
-def tracking_caches_stay_true():
-    """Readers with caches of their own while others write: at rest every cache is what the node has."""
-    seconds, names = 3, [b"c%d" % i for i in range(50)]
-    with Cluster(1, options={"threads": 2}) as c:
-        node = c[0]
-        node.call("MSET", *[x for n in names for x in (n, "0")])
+def caches_stay_true(nodes, options, seconds=3, kill=None):
+    """Readers with caches of their own while others write, through any node (but the one that is killed in the middle):
+    at rest every cache is what the store has."""
+    names = [b"c%d" % i for i in range(50)]
+    with Cluster(nodes, options=options) as c:
+        ask = [n for i, n in enumerate(c) if i != kill]
+        ask[0].call("MSET", *[x for n in names for x in (n, "0")])
         stop, caches, errors = time.monotonic() + seconds, [], []
 
         def apply(client, cache):
             for p in client.pushes:
-                for k in p[1]:
+                if p[1] is None:
+                    cache.clear()
+                for k in p[1] or ():
                     cache.pop(k, None)
             client.pushes.clear()
 
         def reader(number):
             try:
                 rng, cache = random.Random(number), {}
-                r = node.client(proto=3)
+                r = ask[number % len(ask)].client(proto=3)
+                if nodes > 1:
+                    r("GYRE", "CONSISTENCY", "READ", "quorum", "WRITE", "quorum")
                 r("CLIENT", "TRACKING", "ON")
                 while time.monotonic() < stop:
                     k = rng.choice(names)
                     if k not in cache:
-                        cache[k] = r("GET", k) if rng.random() < 0.7 else r("MGET", k, rng.choice(names))[0]
+                        try:
+                            fresh = r("GET", k) if rng.random() < 0.7 else r("MGET", k, rng.choice(names))[0]
+                        except ReplyError:
+                            fresh = None
                         # What was pushed before the reply is of older values.
-                        fresh = cache[k]
                         apply(r, cache)
-                        cache[k] = fresh
+                        if fresh is not None:
+                            cache[k] = fresh
                     else:
                         r("PING")
                         apply(r, cache)
@@ -158,21 +165,31 @@ def tracking_caches_stay_true():
         def writer(number):
             try:
                 rng = random.Random(100 + number)
-                w = node.client()
+                w = ask[number % len(ask)].client()
                 while time.monotonic() < stop - 0.5:
-                    if rng.random() < 0.8:
-                        w("INCR", rng.choice(names))
-                    else:
-                        w("MULTI"), w("INCR", rng.choice(names)), w("INCR", rng.choice(names)), w("EXEC")
+                    try:
+                        if rng.random() < 0.8:
+                            w("INCR", rng.choice(names))
+                        else:
+                            w.pipeline([("MULTI",), ("INCR", rng.choice(names)), ("INCR", rng.choice(names)), ("EXEC",)])
+                    except ReplyError as e:
+                        ok(kill is not None, e)
             except Exception as e:
                 errors.append(repr(e))
 
         threads = [threading.Thread(target=f, args=(i,)) for i in range(4) for f in (reader, writer)]
         [t.start() for t in threads]
+        if kill is not None:
+            time.sleep(seconds / 3)
+            c[kill].kill()
         [t.join(seconds + 30) for t in threads]
         eq(errors, [])
         eq(len(caches), 4)
-        truth = dict(zip(names, node.call("MGET", *names)))
+        time.sleep(0 if nodes == 1 else 1)     # what changed last is told when the replicas have it
+        teller = ask[0].client()
+        if nodes > 1:
+            teller("GYRE", "CONSISTENCY", "READ", "quorum")
+        truth = dict(zip(names, teller("MGET", *names)))
         kept = 0
         for r, cache in caches:
             r("PING")
@@ -181,10 +198,95 @@ def tracking_caches_stay_true():
             for k, v in cache.items():
                 eq(v, truth[k], "the cache of %s" % k.decode())
         ok(kept > 0, "caches that hold nothing prove nothing")
-        return "%d values in 4 caches, all as the node has them" % kept
+        return "%d values in 4 caches, all as the store has them" % kept
 
 
 @test(quick=True)
-def tracking_ring_refuses():
-    with Cluster(3) as ring:
-        ok("single node" in str(failure(ring[0].client(proto=3), "CLIENT", "TRACKING", "ON")), "told why")
+def tracking_caches_stay_true():
+    return caches_stay_true(1, {"threads": 2})
+
+
+@test(gyre=True)
+def tracking_caches_stay_true_ring():
+    return caches_stay_true(3, {"threads": 2})
+
+
+@test(gyre=True)
+def tracking_caches_stay_true_five():
+    """Most keys have no replica where they are read."""
+    return caches_stay_true(5, {"threads": 2})
+
+
+@test(gyre=True)
+def tracking_caches_stay_true_killed():
+    return caches_stay_true(5, {"threads": 1}, seconds=6, kill=4)
+
+
+def tracking_between(nodes):
+    """A client hears of what others change through other nodes, wherever the key lives."""
+    with Cluster(nodes, options={"threads": 2}) as ring:
+        a, quiet = ring[0].client(proto=3), ring[0].client(proto=3)
+        w = ring[1].client()
+        eq((a("CLIENT", "TRACKING", "ON"), quiet("CLIENT", "TRACKING", "ON", "NOLOOP")), ("OK", "OK"))
+        keys = [b"k%d" % i for i in range(40)]
+        for n in range(2):
+            for k in keys:
+                w("SET", k, "%d" % n)
+            time.sleep(0.3)
+            pushes_of(a)
+            eq(a("MGET", *keys), [b"%d" % n] * len(keys))
+            for k in keys[:20]:
+                eq(a("GET", k), b"%d" % n)
+        for k in keys:
+            w("INCR", k)
+        got = []
+        wait_until("all are told, once", lambda: got.extend(keys_so_far(a)) or len(got) >= len(keys), 5)
+        time.sleep(0.2)
+        eq(sorted(got + keys_so_far(a)), sorted(keys))
+        # A transaction over many slots has read what it has read; so has a script.
+        a("MULTI"), [a("GET", k) for k in keys[:5]]
+        eq(a("EXEC"), [b"2"] * 5)
+        eq(a("EVAL", "return redis.call('GET', KEYS[1])", "1", keys[5]), b"2")
+        pushes_of(a)
+        for k in keys[:6]:
+            w("DEL", k)
+        got = []
+        wait_until("these are told", lambda: got.extend(keys_so_far(a)) or len(got) >= 6, 5)
+        eq(sorted(got), sorted(keys[:6]))
+        # NOLOOP: one's own are not told, wherever they are stored.
+        for k in keys[6:20]:
+            eq(quiet("GET", k), b"2")
+            quiet("SET", k, "own")
+        time.sleep(0.5)
+        eq(pushes_of(quiet), [], "NOLOOP")
+        # Expiry is told by whoever holds the key.
+        w("SET", keys[20], "x", "PX", 200)
+        time.sleep(0.05)
+        pushes_of(a)
+        eq(a("GET", keys[20]), b"x")
+        wait_until("it expires", lambda: keys[20] in keys_so_far(a), 5)
+        for k in keys[21:25]:
+            a("GET", k)
+        pushes_of(a)
+        w("FLUSHALL")
+        ok(None in invalidated(a), "FLUSHALL")
+        b = ring[2].client(proto=3)
+        if nodes > 3:
+            ok("every slot" in str(failure(b, "CLIENT", "TRACKING", "ON", "BCAST")), "told why")
+            return
+        eq(b("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "k1"), "OK")
+        for k in keys:
+            w("SET", k, "new")
+        seen = []
+        wait_until("the prefix is told", lambda: seen.extend(keys_so_far(b)) or len(seen) >= 11, 5)
+        eq(sorted(seen), sorted(k for k in keys if k.startswith(b"k1")))
+
+
+@test(gyre=True, quick=True)
+def tracking_ring():
+    tracking_between(3)
+
+
+@test(gyre=True)
+def tracking_ring_five():
+    tracking_between(5)

@@ -70,6 +70,29 @@ TEST_CASE("tracked keys: NOLOOP leaves out one's own changes, and forgets all th
   CHECK(own[0].own);
 }
 
+TEST_CASE(
+    "tracked keys: what one has read can stop to count, and another node reads as one client") {
+  const TrackingClient node = TrackingClient::of_peer(4);
+  CHECK(node.is_peer());
+  CHECK(node.peer() == 4);
+  CHECK(!ann.is_peer());
+  TrackedKeys keys;
+  keys.remember("a", ann, false);
+  keys.remember("a", node, false);
+  keys.remember("a", node, false);
+  CHECK(keys.items() == 2);
+  keys.forget("a", ann.client);
+  keys.forget("none", ann.client);
+  keys.changed("a");
+  const auto heard = keys.take();
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].reader.peer() == 4);
+  keys.remember("a", ann, false);
+  keys.forget("a", ann.client);
+  CHECK(!keys.any());
+  CHECK(keys.items() == 0);
+}
+
 TEST_CASE("tracked keys: prefixes hear of every change below them, together") {
   TrackedKeys keys;
   keys.add_prefix("user:", ann);

@@ -126,7 +126,7 @@ bool Engine::may_round(Slot slot) const {
   // Where a replica is known to have missed something a round would be void, and carry the
   // difference a second time.
   if (!s.acting || !s.sure || !s.known || s.must != 0 || disk_failing_ || !holds_.settled(slot) ||
-      acting_node(slot) != options_.self)
+      space_.parts_touched() || acting_node(slot) != options_.self)
     return false;
   const auto replicas = ring_->replicas(slot);
   return std::all_of(replicas.begin(), replicas.end(),
@@ -161,6 +161,7 @@ void Engine::lost_state(Slot slot) {
 
 void Engine::on_confirm(NodeIndex from, const Confirm& m) {
   WaitingAck ack{.peer = from, .shard = m.from_shard, .confirm_id = m.id};
+  if (space_.parts_touched()) look_at_parts();
   // Of a clock that is ahead: what is stamped from now on may lie below it. And so may what this
   // node is to stamp again.
   const bool too_late = m.upto.ms() > clock_.wall_ms() || stamps_ahead();

@@ -135,7 +135,7 @@ bool Engine::blind(const CommandView& c) {
 Ran Engine::run(const CommandView& command, const Job& job, std::string& out, std::uint64_t& gate) {
   const std::span<const CommandView> one(&command, 1);
   if (alone_) return execute(one, job, out, gate, false);
-  if (job.tracking.reader.client != 0) [[unlikely]]
+  if (job.tracking.remembers) [[unlikely]]
     expect_reads(*command.spec, command.args, command.db, job.tracking);
   const NodeIndex acting = acting_node(job.slot);
   if (acting == options_.self) return act(one, job, out, gate);
@@ -144,7 +144,7 @@ Ran Engine::run(const CommandView& command, const Job& job, std::string& out, st
 }
 
 void Engine::submit(Request&& request) {
-  if (!alone_ && request.tracking.reader.client != 0) [[unlikely]] {
+  if (!alone_ && request.tracking.remembers) [[unlikely]] {
     for (const OwnedCommand& c : request.commands)
       expect_reads(c.spec(), c.args(), c.db(), request.tracking);
   }

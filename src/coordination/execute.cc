@@ -227,17 +227,12 @@ void Engine::remember(const CommandSpec& spec, Args args, DbIndex db,
 }
 
 // On a ring a client may hear of a change before its own command is answered, and whoever acts may
-// be another node: what it will read counts from before the command leaves. What it will change
-// itself no longer does, where it does not want to hear of that.
+// be another node: what it will read counts from before the command leaves.
 void Engine::expect_reads(const CommandSpec& spec, Args args, DbIndex db,
                           const Tracking& tracking) {
-  if (spec.flags & flag::of_hold) return;
-  if (tracking.remembers && (spec.flags & (flag::read | flag::script_call)))
+  if (tracking.remembers && !(spec.flags & flag::of_hold) &&
+      (spec.flags & (flag::read | flag::script_call)))
     remember_keys(spec, args, db, tracking.reader);
-  if (!tracking.reader.noloop || !(spec.flags & flag::write)) return;
-  for_each_key(spec, args, [&](std::size_t i) {
-    spaces_.of(key_slot(args[i])).tracked().forget(args[i], tracking.reader.client);
-  });
 }
 
 void Engine::remember_keys(const CommandSpec& spec, Args args, DbIndex db,

@@ -67,7 +67,7 @@ static_assert(std::endian::native == std::endian::little);
   if (*at != kind || at[1] == '0') return -1;
   int value = 0;
   const char* p = at + 1;
-  const char* const stop = std::min(end - 1, at + 5);
+  const char* const stop = std::min(end - 1, at + 6);
   for (; p < stop && is_digit(*p); ++p) value = value * 10 + (*p - '0');
   if (p >= stop || p == at + 1 || *p != '\r') return -1;
   at = p + 2;

@@ -419,6 +419,7 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
         Request r;
         r.protocol = c.protocol;
         r.levels = c.levels_now();
+        r.tracking = tracking_of(c);
         r.commands.emplace_back(spec, c.db, args);
         c.note_write(spec, args, c.db);
         return transact(c, std::move(r));
@@ -502,21 +503,15 @@ void Worker::count_error(std::string_view reply) {
   errors_.note(reply.substr(0, 64));
 }
 
-namespace {
-
-// A place that is no client's: the number of a callback, with this bit.
-constexpr std::uint64_t place_of_callback = std::uint64_t{1} << 63;
-
-}  // namespace
-
 std::uint64_t SessionCall::later(bool hold) {
   deferred = true;
   if (instead) return worker.callback_ticket(std::exchange(instead, {})).id | place_of_callback;
   if (inside_exec) return 0;
   connection.end_dropped();
   const std::uint64_t place = connection.reserve();
-  if (hold) connection.suspend();
-  return place;
+  if (!hold) return place;
+  connection.suspend();
+  return place | place_suspends;
 }
 
 void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
@@ -525,12 +520,12 @@ void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
     return worker.call_back(place & ~place_of_callback, std::move(reply), gate);
   Connection* c = worker.find(connection);
   if (!c) return;
-  c->fill(place, std::move(reply), gate);
-  if (c->suspended()) c->resume();
+  c->fill(place & ~place_suspends, std::move(reply), gate);
+  if (place & place_suspends) c->resume();
 }
 
 void Worker::transact(Connection& c, Request&& request) {
-  const std::uint64_t place = c.reserve();
+  const std::uint64_t place = c.reserve() | place_suspends;
   c.suspend();
   request.ticket =
       callback_ticket([this, id = c.id, place](std::string&& reply, std::uint64_t gate) {

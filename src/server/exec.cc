@@ -26,7 +26,8 @@ namespace gyre {
 namespace {
 
 bool is_step(const CommandSpec& spec) {
-  return !spec.run && (spec.flags & (flag::all_slots | flag::write)) != 0;
+  const bool of_keys = spec.keys.first != 0 && (spec.flags & flag::write) != 0;
+  return !spec.run && ((spec.flags & flag::all_slots) != 0 || of_keys);
 }
 
 }  // namespace
@@ -179,7 +180,8 @@ void Worker::run_part(Connection& c, Transaction&& t, Answered done) {
       return submit(std::move(r));
     }
     c.suspend();
-    done = [this, id = c.id, place](std::string&& reply, std::uint64_t gate) {
+    done = [this, id = c.id, place = place | place_suspends](std::string&& reply,
+                                                             std::uint64_t gate) {
       finish_later(*this, id, place, std::move(reply), gate);
     };
   }
@@ -216,7 +218,7 @@ void Worker::run_in_steps(Connection& c, Transaction&& t) {
   if (!t.watches.empty() && is_step(steps->left.front().commands.front().spec()))
     steps->left.emplace_front();
   steps->left.front().watches = std::move(t.watches);
-  steps->place = c.reserve();
+  steps->place = c.reserve() | place_suspends;
   c.suspend();
   run_step(steps);
 }

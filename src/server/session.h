@@ -38,6 +38,11 @@ struct SessionCall {
   std::uint64_t later(bool hold = false);
 };
 
+// What a place may say besides: no client's, but the number of a callback; its client is suspended
+// until then.
+inline constexpr std::uint64_t place_of_callback = std::uint64_t{1} << 63,
+                               place_suspends = std::uint64_t{1} << 62;
+
 // Fills a later() reply; nothing when the client has gone. gate: a turn that must be durable first.
 void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
                   std::string&& reply, std::uint64_t gate = 0);

@@ -300,6 +300,7 @@ void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_c
 
 void Worker::run_commands_now() {
   if (running_ops_) return;
+  look_around_after_wait();
   run_turn_ops();
 }
 
@@ -369,9 +370,7 @@ void Worker::run_turn_ops() {
 
 void Worker::after_poll() {
   turn_started_us_ = server_.clock().steady_us();
-  const SteadyMs now = turn_started_us_ / 1000;
-  waited_until(now);
-  if (now < looks_for_gone_until_) drop_gone();
+  const SteadyMs polled = look_around_after_wait();
   run_turn_ops();
   take_mail();
   end_turn();
@@ -380,21 +379,33 @@ void Worker::after_poll() {
   metrics_.loop_turn_us_max.raise(us);
   if (us > published_.turn_us.load(std::memory_order_relaxed))
     published_.turn_us.store(us, std::memory_order_relaxed);
-  // What a turn takes without running is waiting, too.
-  alive_at_ = now + static_cast<SteadyMs>(note_turn_cpu() / 1000);
-  waited_until(now + static_cast<SteadyMs>(us / 1000));
+  // What a turn takes without running is waiting, too. Of the processor time since the last turn
+  // the poll's callbacks had no more than the poll took.
+  const auto ran = static_cast<SteadyMs>(note_turn_cpu() / 1000);
+  alive_at_ = turn_started_us_ / 1000 + std::max(ran - polled, SteadyMs{0});
+  waited_until((turn_started_us_ + static_cast<std::int64_t>(us)) / 1000);
 }
 
 // A poll ends with the next tick at the latest, and nothing else waits. If something did, this
 // process stood still (paused, starved), and others may have acted for its slots: known before the
 // next command runs.
-void Worker::waited_until(SteadyMs now) {
+// Returns how long nothing was seen of it.
+SteadyMs Worker::waited_until(SteadyMs now) {
   const SteadyMs gap = now - std::exchange(alive_at_, now);
-  if (!loaded_ || gap <= static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min) return;
+  if (!loaded_ || gap <= static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min)
+    return gap;
   engine_->stood_still();
   for (Link& l : links_) l.watch.excuse(gap);
   constexpr SteadyMs patience_ms = 500;  // of a client, at least
   if (!server_.alone() && gap > patience_ms) looks_for_gone_until_ = now + patience_ms;
+  return gap;
+}
+
+// Before commands run.
+SteadyMs Worker::look_around_after_wait() {
+  const SteadyMs now = now_ms(), gap = waited_until(now);
+  if (now < looks_for_gone_until_) drop_gone();
+  return gap;
 }
 
 // A client that has gone may have sent its command again to another node, and other ones after it,
@@ -406,7 +417,7 @@ void Worker::drop_gone() {
     metrics_.clients_gone_while_stopped.add();
     LOG_SELDOM(notice, "client %s has gone while this node stood still: what it sent is not run",
                c.peer_address().c_str());
-    closed(c);
+    c.closing = true;  // the end of its stream closes it
   }
 }
 
@@ -429,8 +440,8 @@ void Worker::end_turn() {
       engine_->persisted(persisted);
     }
     engine_->end_turn();
-    flush_peers();
     if (space_->tracked().ready()) tell_readers();
+    flush_peers();
   }
   flush_mail();
   const std::uint64_t durable = loaded_ ? engine_->persisted_turn() : 0;

@@ -312,7 +312,8 @@ class Worker final : public EngineHost {
   Slot place_of_cursor(std::uint64_t cursor) const;
   std::uint64_t cursor_of_shard(std::size_t shard) const;
   void after_poll();
-  void waited_until(SteadyMs now);
+  SteadyMs waited_until(SteadyMs now);
+  SteadyMs look_around_after_wait();
   void drop_gone();
   void end_turn();
   std::uint64_t note_turn_cpu();

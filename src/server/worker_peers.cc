@@ -101,6 +101,8 @@ void Worker::connect_peers() {
 
 void Worker::bring_up(NodeIndex peer) {
   engine_->peer_up(peer, links_[peer.value].threads);
+  // What it should have heard meanwhile of keys that were read here.
+  if (!server_.holds_all()) invalidate_at(peer, {.reader = {}, .all = true});
   if (shard_.value == 0) server_.identity().peer_up(peer);
   send_batch(peer, {});  // its answer says whether the peer serves
 }

@@ -88,7 +88,7 @@ void Worker::invalidate_at(NodeIndex peer, const TrackedKeys::Told& told) {
 
 void Worker::invalidated_elsewhere(const Invalidate& m) {
   TrackedKeys& tracked = space_->tracked();
-  if (m.keys.empty()) return tracked.all_changed();
+  if (m.keys.empty()) return tracked.lost_sight();
   for (const std::string_view key : m.keys) tracked.changed(key);
 }
 
@@ -96,8 +96,7 @@ void Worker::invalidated_elsewhere(const Invalidate& m) {
 void Worker::lost_sight() {
   if (server_.holds_all()) return;
   for (std::size_t i = 0; i < server_.shards(); ++i)
-    send_mail({static_cast<std::uint16_t>(i)},
-              [](Worker& w) { w.space_->tracked().all_changed(); });
+    send_mail({static_cast<std::uint16_t>(i)}, [](Worker& w) { w.space_->tracked().lost_sight(); });
 }
 
 void Worker::invalidate(const TrackedKeys::Told& told) {

@@ -51,13 +51,6 @@ void TrackedKeys::remove_prefixes(std::uint64_t client) {
   look_again();
 }
 
-void TrackedKeys::forget(std::string_view key, std::uint64_t client) {
-  const auto at = readers_.find(key);
-  if (at == readers_.end()) return;
-  items_ -= std::erase_if(at->second, [&](const Reading& r) { return is_of(r.client, client); });
-  if (at->second.empty()) forget(at);
-}
-
 void TrackedKeys::tell(const std::string& key, const TrackingClient& client) {
   const bool own = is_of(client, acting_);
   if (client.noloop && own) return;
@@ -110,21 +103,33 @@ void TrackedKeys::note_expiry(std::string_view key) {
   if (at->second.empty()) forget(at);
 }
 
+void TrackedKeys::tell_of_all(const TrackingClient& reader) {
+  const bool known = std::any_of(told_.begin(), told_.end(), [&](const Told& t) {
+    return t.all && is_of(t.reader, reader.client);
+  });
+  if (!known) told_.push_back({.reader = reader, .all = true});
+  ready_ = true;
+}
+
 void TrackedKeys::all_changed() {
   if (!any_) return;
-  const auto tell_all = [this](const TrackingClient& reader) {
-    const bool known = std::any_of(told_.begin(), told_.end(), [&](const Told& t) {
-      return t.all && is_of(t.reader, reader.client);
-    });
-    if (!known) told_.push_back({.reader = reader, .all = true});
-    ready_ = true;
-  };
   for (const auto& [key, readers] : readers_)
-    for (const Reading& r : readers) tell_all(r.client);
+    for (const Reading& r : readers) tell_of_all(r.client);
   for (const auto& [prefix, readers] : prefixes_)
-    std::for_each(readers.begin(), readers.end(), tell_all);
+    for (const TrackingClient& r : readers) tell_of_all(r);
   readers_.clear();
   items_ = 0;
+  look_again();
+}
+
+void TrackedKeys::lost_sight() {
+  for (auto at = readers_.begin(); at != readers_.end();) {
+    items_ -= std::erase_if(at->second, [this](const Reading& r) {
+      if (!r.client.is_peer()) tell_of_all(r.client);
+      return !r.client.is_peer();
+    });
+    at = at->second.empty() ? readers_.erase(at) : std::next(at);
+  }
   look_again();
 }
 

@@ -57,8 +57,6 @@ class TrackedKeys {
   void remember(std::string_view key, const TrackingClient& reader, bool expired);
   void add_prefix(std::string_view prefix, const TrackingClient& reader);
   void remove_prefixes(std::uint64_t client);
-  // What it has read of the key no longer counts.
-  void forget(std::string_view key, std::uint64_t client);
   // Whose command runs from now on; 0: of nobody who tracks.
   void set_acting(std::uint64_t client) { acting_ = client; }
   void set_limit(std::size_t keys);
@@ -73,6 +71,8 @@ class TrackedKeys {
       note_expiry(key);
   }
   void all_changed();
+  // All may have, at other nodes: of what these were told nothing is lost.
+  void lost_sight();
 
   bool ready() const { return ready_; }
   std::vector<Told> take();
@@ -103,6 +103,7 @@ class TrackedKeys {
   void tell_of_expiry(ByKey::iterator at);
   void tell(const std::string& key, const TrackingClient& client);
   void forget(ByKey::iterator at);
+  void tell_of_all(const TrackingClient& reader);
   void look_again() { any_ = !readers_.empty() || !prefixes_.empty(); }
 
   ByKey readers_;

@@ -120,7 +120,8 @@ void Rounds::settle() {
     const Slot slot{s};
     const auto replicas = host_.replicas(slot);
     // Its own word counts like the others': nothing late came since.
-    if (g.equal + 1u != replicas.size() || space_.agreement(slot).confirmed < upto_) {
+    if (g.equal + 1u != replicas.size() || space_.agreement(slot).confirmed < upto_ ||
+        !host_.may_round(slot)) {
       GYRE_PROBE(void_round);
       metrics_.rounds_void.add();
       continue;

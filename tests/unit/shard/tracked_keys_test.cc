@@ -81,14 +81,16 @@ TEST_CASE(
   keys.remember("a", node, false);
   keys.remember("a", node, false);
   CHECK(keys.items() == 2);
-  keys.forget("a", ann.client);
-  keys.forget("none", ann.client);
+  keys.lost_sight();
+  const auto all = keys.take();
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].all);
+  CHECK(all[0].reader.client == ann.client);
+  CHECK(keys.items() == 1);
   keys.changed("a");
   const auto heard = keys.take();
   REQUIRE(heard.size() == 1);
   CHECK(heard[0].reader.peer() == 4);
-  keys.remember("a", ann, false);
-  keys.forget("a", ann.client);
   CHECK(!keys.any());
   CHECK(keys.items() == 0);
 }

@@ -151,7 +151,9 @@ std::span<const std::string> Holds::prepared(Slot slot) const {
 
 void Holds::notice() {
   for (const auto& [slot, key] : space_.take_parts_touched()) {
-    const bool is_prepared = part_of(slot, key).state == PartRecord::State::prepared;
+    const PartRecord record = part_of(slot, key);
+    const bool is_prepared = record.state == PartRecord::State::prepared;
+    keep_or_merge(slot, key, record);
     auto& keys = parts_[slot.value];
     const auto at = std::find(keys.begin(), keys.end(), key);
     if (is_prepared && at == keys.end()) keys.push_back(key);
@@ -161,6 +163,20 @@ void Holds::notice() {
     if (!is_prepared) end(slot, transaction_of(key));
     if (is_prepared && host_.acts_for(slot)) adopt(slot, key);
   }
+}
+
+// That a part is committed may be known here before what it has written: whoever committed it acted
+// for the slot, and a replica's answer brings the part's record alone. The effects may be sums in
+// this node's name, which it goes on with.
+void Holds::keep_or_merge(Slot slot, const std::string& key, const PartRecord& record) {
+  if (record.state == PartRecord::State::prepared) {
+    effects_.try_emplace(key, record.part.effects);
+    return;
+  }
+  const auto kept = effects_.extract(key);
+  if (!kept || record.state != PartRecord::State::committed) return;
+  for_each_effect(kept.mapped(),
+                  [&](Effect& effect) { space_.merge(slot, key_hash(effect.key), effect); });
 }
 
 void Holds::begin_acting(Slot slot) {

@@ -114,6 +114,7 @@ class Holds {
     bool never = false;  // one of them never will be prepared
   };
 
+  void keep_or_merge(Slot slot, const std::string& key, const PartRecord& record);
   void adopt(Slot slot, std::string_view key);
   void give_back(Slot slot, Queue& queue);
   void tell_stuck(Queue& queue);
@@ -134,6 +135,7 @@ class Holds {
   Metrics& metrics_;
   std::unordered_map<std::uint16_t, Queue> queues_;
   std::unordered_map<std::uint16_t, std::vector<std::string>> parts_;  // prepared ones, by slot
+  std::unordered_map<std::string, std::string> effects_;               // of these, by key
   std::vector<Slot> released_;
   SteadyMs swept_ = 0;
 };

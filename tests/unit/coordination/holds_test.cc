@@ -188,6 +188,25 @@ TEST_CASE("holds: a prepared part stays until all parts are known") {
   CHECK(n.holds.take_released() == std::vector<Slot>{here});
 }
 
+// Simulator, seed 324.
+TEST_CASE("holds: who learns that a part is committed has what it wrote") {
+  Node1Holds n;
+  Effect e;
+  e.key = "k";
+  e.type = TypeId::string;
+  e.version = n.space.clock().stamp(n.clock.wall_ms());
+  e.changes.push_back({.id = {}, .version = e.version, .payload = "1"});
+  std::string effects;
+  encode_effect(effects, e);
+  const auto there_is = [&] { return n.space.find(here, {0}, "k", key_hash("k")) != nullptr; };
+  n.write("a", part_field::prepared, encode_part({.slots = {here, there}, .effects = effects}));
+  n.write("b", part_field::prepared, encode_part({.slots = {here, there}, .effects = effects}));
+  n.write("b", part_field::dropped, "");
+  CHECK_FALSE(there_is());
+  n.commit("a");
+  CHECK(there_is());
+}
+
 TEST_CASE("holds: parts that a replica holds are adopted one after the other") {
   Node1Holds n;
   n.prepare("a");

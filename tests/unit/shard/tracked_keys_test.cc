@@ -70,8 +70,7 @@ TEST_CASE("tracked keys: NOLOOP leaves out one's own changes, and forgets all th
   CHECK(own[0].own);
 }
 
-TEST_CASE(
-    "tracked keys: what one has read can stop to count, and another node reads as one client") {
+TEST_CASE("tracked keys: another node reads as one client, and hears of no lost link") {
   const TrackingClient node = TrackingClient::of_peer(4);
   CHECK(node.is_peer());
   CHECK(node.peer() == 4);

@@ -9,7 +9,6 @@
 #include "base/ticks.h"
 #include "commands/table.h"
 #include "ring/slot.h"
-#include "server/join.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/slow_log.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 
 namespace gyre {
@@ -84,6 +85,7 @@ void store_none(Merging& m, std::string_view key) {
 // Leaves a stub: floor and register of what expired, the newest version that it held, and its type.
 void store_stub(Merging& m, std::string_view key, Version newest, TypeClaim claim) {
   if (claim.version <= m.floor) claim = {};
+  GYRE_ASSERT(claim.version <= newest);
   const bool own = claim.version && claim.version != newest;
   reshape(m, key, own ? 17 : 9, TypeId::none, Node::floored, newest);
   char* to = m.node->value_data();

@@ -18,6 +18,7 @@ void Restamp::collect(const Effect& effect) {
   collect(effect.version);
   collect(effect.floor);
   collect(effect.expiry.version);
+  collect(effect.claim);
   for (const Change& c : effect.changes) {
     collect(c.version);
     collect(c.sum);
@@ -56,6 +57,7 @@ void Restamp::rewrite(Effect& effect) const {
       (*this)(effect.expiry.version) != effect.expiry.version)
     effect.expiry.at_ms -= time_.ahead_ms;
   effect.expiry.version = (*this)(effect.expiry.version);
+  effect.claim = (*this)(effect.claim);
   for (Change& c : effect.changes) {
     c.version = (*this)(c.version);
     c.sum = (*this)(c.sum);

@@ -328,7 +328,7 @@ class Engine final : private SyncHost,
   KeySpace& space() { return space_; }
   std::size_t operations_waiting() const {
     const bool idle = !turns_.empty() && !turns_.back().flushed && turns_.back().empty();
-    return forwards_.size() + gathers_.size() + confirms_.size() + transactions_.running() +
+    return forwards_.size() + waiting_in_lines_ + gathers_.size() + confirms_.size() + transactions_.running() +
            turns_.size() - idle;
   }
 
@@ -559,8 +559,12 @@ class Engine final : private SyncHost,
     bool left = false;
   };
   static std::uint64_t line_of(const Request& request);
-  // Takes a forwarded command back; `ran`: it has its answer (or nobody can say).
-  Request take_forward(std::uint64_t id, bool ran);
+  // How a forwarded command comes back: with its answer (or nobody can say), from a node that was
+  // given up, or as one that did not run because it came late.
+  enum class Back : std::uint8_t { ran, lost, late };
+  Request take_forward(std::uint64_t id, Back back);
+  bool go_on_in_lines();
+  void fail_late(Request&& request);
   void route(Request&& request);
   void forward(Request&& request, NodeIndex target);
   bool may_overtake(Slot slot, NodeIndex target);
@@ -775,11 +779,21 @@ class Engine final : private SyncHost,
   Inquiries inquiries_;
   std::unordered_map<std::uint64_t, Forwarded> forwards_;
   struct Line {
-    std::uint32_t out = 0;    // commands forwarded and not answered
-    std::uint64_t ran = 0;    // the latest of those answered, by its place
-    std::uint64_t write = 0;  // the latest write sent
+    std::uint32_t out = 0;      // commands forwarded and not answered
+    std::uint64_t ran = 0;      // the latest of those answered, by its place
+    std::uint64_t write = 0;    // the latest write sent
+    std::uint64_t written = 0;  // the latest write that came back and may have run
+    // Came late while others were out, and what came to be sent after that: all go, in their order,
+    // when none is out.
+    struct Waiting {
+      Request request;
+      NodeIndex target{};  // which it was late for
+    };
+    std::vector<Waiting> waiting;
   };
   std::unordered_map<std::uint64_t, Line> lines_;
+  std::vector<std::uint64_t> lines_back_;  // nothing is out, and some wait
+  std::size_t waiting_in_lines_ = 0;
   std::unordered_map<std::uint64_t, Gather> gathers_;
   std::map<std::uint64_t, Confirming> confirms_;
   Holds holds_;

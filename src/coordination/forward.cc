@@ -48,6 +48,11 @@ bool Engine::may_overtake(Slot slot, NodeIndex target) {
 }
 
 void Engine::forward(Request&& request, NodeIndex target) {
+  Line& line = lines_[line_of(request)];
+  if (!line.waiting.empty() && request.ticket.connection != 0) {
+    ++waiting_in_lines_;
+    return line.waiting.push_back({std::move(request), target});
+  }
   Peer& p = peers_[target.value];
   metrics_.forwarded_commands.add();
   // Beyond the acting node's clock never more than half of the skew bound.
@@ -90,7 +95,6 @@ void Engine::forward(Request&& request, NodeIndex target) {
   const std::uint16_t shard = shard_at(target, request.slot);
   send(target, shard, m);
   p.unsent.push_back(id);
-  Line& line = lines_[line_of(request)];
   ++line.out;
   if (request.flags() & flag::write) line.write = std::max(line.write, request.ticket.id);
   forwards_.emplace(
@@ -99,20 +103,64 @@ void Engine::forward(Request&& request, NodeIndex target) {
 
 // A connection's commands for one slot are a line: no write is run again after a later command has
 // run, and no read after a later write was sent, which may have run: the read would tell of it.
+// Commands of no connection stand each for itself.
 std::uint64_t Engine::line_of(const Request& request) {
   return request.ticket.connection << 14 | request.slot.value;
 }
 
-Request Engine::take_forward(std::uint64_t id, bool ran) {
+Request Engine::take_forward(std::uint64_t id, Back back) {
   auto node = forwards_.extract(id);
   Request request = std::move(node.mapped().request);
-  const auto line = lines_.find(line_of(request));
+  const std::uint64_t key = line_of(request), place = request.ticket.id;
+  const auto at = lines_.find(key);
+  Line& line = at->second;
   const bool writes = (request.flags() & flag::write) != 0;
-  request.overtaken = request.ticket.connection != 0 &&
-                      (writes ? line->second.ran : line->second.write) > request.ticket.id;
-  if (ran) line->second.ran = std::max(line->second.ran, request.ticket.id);
-  if (--line->second.out == 0) lines_.erase(line);
+  request.overtaken = request.ticket.connection != 0 && (writes ? line.ran : line.write) > place;
+  if (back == Back::ran) line.ran = std::max(line.ran, place);
+  if (back != Back::late && writes) line.written = std::max(line.written, place);
+  if (--line.out > 0) return request;
+  if (line.waiting.empty() && (back != Back::late || request.ticket.connection == 0))
+    lines_.erase(at);
+  else
+    lines_back_.push_back(key);
   return request;
+}
+
+// What came late goes again, and what waited for that goes after it. True: some went.
+bool Engine::go_on_in_lines() {
+  if (lines_back_.empty()) return false;
+  for (const std::uint64_t key : std::exchange(lines_back_, {})) {
+    const auto at = lines_.find(key);
+    if (at == lines_.end() || at->second.out > 0) continue;
+    Line line = std::move(at->second);
+    lines_.erase(at);
+    waiting_in_lines_ -= line.waiting.size();
+    std::sort(line.waiting.begin(), line.waiting.end(), [](const auto& a, const auto& b) {
+      return a.request.ticket.id < b.request.ticket.id;
+    });
+    for (auto& [request, target] : line.waiting) {
+      const bool writes = (request.flags() & flag::write) != 0;
+      if (request.late && (writes ? line.ran : line.written) > request.ticket.id) {
+        fail_late(std::move(request));
+        continue;
+      }
+      if (acting_node(request.slot) != target) {
+        request.late = false;
+        request.ceiling = 0;
+      }
+      route(std::move(request));
+    }
+  }
+  return true;
+}
+
+void Engine::fail_late(Request&& request) {
+  metrics_.no_quorum_replies.add();
+  if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
+  deliver_error(request.ticket,
+                Error(Errc::no_quorum,
+                      "it came too late to the node that acts for this key: slow nodes, or clocks "
+                      "too far apart; nothing was written"));
 }
 
 void Engine::reroute(Request&& request, NodeIndex failed, bool left) {
@@ -146,7 +194,7 @@ void Engine::time_out_forwards(SteadyMs now) {
     LOG_SELDOM(notice, "%s did not answer a command in time",
                ring_->node(forwards_.at(id).target).name.c_str());
     metrics_.no_quorum_replies.add();
-    deliver_error(take_forward(id, true).ticket, Errc::no_quorum);
+    deliver_error(take_forward(id, Back::ran).ticket, Errc::no_quorum);
   }
   old.clear();
   for (const auto& [id, g] : gathers_) {
@@ -252,7 +300,7 @@ void Engine::run_arrived() {
 void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
   const auto at = forwards_.find(m.id);
   if (at == forwards_.end() || at->second.target != from) return;
-  Request request = take_forward(m.id, !m.late);
+  Request request = take_forward(m.id, m.late ? Back::late : Back::ran);
   peers_[from.value].stamps_ahead_ms = m.clock_ms - clock_.wall_ms();
   if (m.parked && request.wait) {
     waiters_.away(request.wait, from, request.slot);
@@ -267,23 +315,13 @@ void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
     }
     return deliver(request.ticket, std::string(m.reply));
   }
-  const bool later_out = std::any_of(forwards_.begin(), forwards_.end(), [&](const auto& f) {
-    return f.second.request.ticket.connection == request.ticket.connection &&
-           f.second.request.slot == request.slot && f.second.request.ticket.id > request.ticket.id;
-  });
   // Nothing ran, so that it may be tried again: once for the clocks, more often for a busy machine.
-  if ((request.late && ++request.hops > n_ + 1) || later_out || request.overtaken) {
-    metrics_.no_quorum_replies.add();
-    if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
-    return deliver_error(
-        request.ticket,
-        Error(Errc::no_quorum,
-              "it came too late to the node that acts for this key: slow nodes, or clocks too far "
-              "apart; nothing was written"));
-  }
+  if (request.late && ++request.hops > n_ + 1) return fail_late(std::move(request));
   request.late = true;
   request.ceiling = m.clock_ms;
-  forward(std::move(request), from);
+  if (request.ticket.connection == 0) return forward(std::move(request), from);
+  ++waiting_in_lines_;
+  lines_.at(line_of(request)).waiting.push_back({std::move(request), from});
 }
 
 }  // namespace gyre

@@ -82,7 +82,7 @@ void Engine::give_up_answers(NodeIndex peer) {
   std::sort(ids.begin(), ids.end());  // the order in which the clients sent them
   for (const std::uint64_t id : ids) {
     const bool left = forwards_.at(id).left;
-    reroute(take_forward(id, false), peer, left);
+    reroute(take_forward(id, Back::lost), peer, left);
   }
   ids.clear();
   for (auto& [id, g] : gathers_) {

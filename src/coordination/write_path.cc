@@ -43,9 +43,10 @@ void Engine::end_turn() {
   // What waited for the end of one turn may fill the next.
   constexpr int turns_max = 16;
   for (int i = 0; i < turns_max; ++i) {
-    const bool more = go_on_behind_holds();
+    bool more = go_on_behind_holds();
     if (held_) [[unlikely]]
       return;  // what a script does becomes durable, and known to others, at once
+    more |= go_on_in_lines();
     end_one_turn();
     if (!more) return;
   }

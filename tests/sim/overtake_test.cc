@@ -98,3 +98,33 @@ TEST_CASE("overtaking: commands of one connection run in the order in which they
       REQUIRE(ring.answer(ids[i]) == ":" + std::to_string(i + 1) + "\r\n");
   }
 }
+
+// The acting node's stamps are ahead of what the other one knows of them: all of a pipeline is late,
+// and goes again in its order. Nothing of it fails.
+TEST_CASE("overtaking: a pipeline that comes late goes again in its order") {
+  const std::uint64_t before = probe_count(Probe::late);
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    ThreeNodes ring(seed);
+    CAPTURE(seed);
+    const std::size_t acts = ring.acting("k"), other = (acts + 1) % 3;
+    std::size_t pushed = 0;
+    for (int i = 1; i <= 20; ++i) {
+      CAPTURE(i);
+      ring.nodes[acts]->worker(0).space().clock().see(
+          Version::at_ms(ring.nodes[acts]->time().wall_ms() + 100 * i));
+      std::vector<std::uint64_t> pushes, reads;
+      const std::size_t first = pushed;
+      for (int k = 0; k < 5; ++k) {
+        pushes.push_back(ring.start(other, {"RPUSH", "k", std::to_string(pushed++)}));
+        reads.push_back(ring.start(other, {"LINDEX", "k", "-1"}));
+        if (k == 2) ring.run(200);  // these come to be sent while the others are out
+      }
+      for (std::size_t k = 0; k < pushes.size(); ++k) {
+        const std::string last = std::to_string(first + k);
+        CHECK(ring.answer(pushes[k]) == ":" + std::to_string(first + k + 1) + "\r\n");
+        CHECK(ring.answer(reads[k]) == "$" + std::to_string(last.size()) + "\r\n" + last + "\r\n");
+      }
+    }
+  }
+  CHECK(probe_count(Probe::late) > before + 60);
+}

@@ -188,7 +188,11 @@ class KeySpace {
     bool partial = false;    // lacks acknowledged state, and did so before a restart as well
     Version open_sum{};      // not above the lowest id of a counter's sum that was not folded yet
   };
-  const Agreement& agreement(Slot slot) const { return agreements_[index_of(slot)]; }
+  // With one replica there is nothing to settle.
+  const Agreement& agreement(Slot slot) const {
+    static constexpr Agreement nothing{};
+    return agreements_.empty() ? nothing : agreements_[index_of(slot)];
+  }
   Version repaired(Slot slot) const {
     return agreements_.empty() ? Version{} : agreements_[index_of(slot)].repaired;
   }

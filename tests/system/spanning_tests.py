@@ -91,7 +91,7 @@ def spanning_any_node():
             ok("spanning_transactions:0" not in stats, "they are counted")
 
 
-@test(gyre=True, limit=120)
+@test(quick=True, gyre=True, limit=120)
 def spanning_four_threads():
     """The same where each node has four threads, and a single replica of each slot."""
     with Cluster(3, options={"threads": 4, "replication-factor": 1}) as ring:

@@ -218,3 +218,13 @@ TEST_CASE("agreement: starting over keeps only what nobody can have purged") {
   CHECK_FALSE(collection_of(*n)->find("old", cell));
   CHECK(collection_of(*n)->find("new", cell));
 }
+
+TEST_CASE("agreement: a shard of the only replicas has settled nothing") {
+  KeySpaceOptions options = Side::options(RandomEffects::key);
+  options.keep_tombstones = false;
+  const KeySpace space(options);
+  const KeySpace::Agreement& a = space.agreement(key_slot(RandomEffects::key));
+  CHECK(!a.repaired);
+  CHECK(!a.confirmed);
+  CHECK(!a.partial);
+}

@@ -41,6 +41,7 @@ inline constexpr unsigned secret = 8;
 inline constexpr unsigned many = 16;
 inline constexpr unsigned guarded = 32;
 inline constexpr unsigned unwritten = 64;  // CONFIG REWRITE leaves it out
+inline constexpr unsigned ring = 128;      // CONFIG SET sets it on all nodes of the ring
 }  // namespace option_flag
 
 struct OptionSpec {

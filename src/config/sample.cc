@@ -49,6 +49,7 @@ std::string facts(const OptionSpec& spec) {
   for (const OptionAlias& alias : option_aliases()) {
     if (alias.option == spec.option) text += "Also called " + std::string(alias.name) + ". ";
   }
+  if (spec.has(option_flag::ring)) return text + "Changes: runtime, on all nodes of the ring.";
   return text + (spec.has(option_flag::runtime) ? "Changes: runtime." : "Changes: at start.");
 }
 

@@ -108,4 +108,36 @@ Result<std::vector<std::string>> read_dump(std::string_view payload) {
   return codes;
 }
 
+std::string encode_library(const Library& library) {
+  std::string out;
+  put_bytes(out, library.code);
+  put_varint(out, library.functions.size());
+  for (const Function& f : library.functions) {
+    put_bytes(out, f.name);
+    put_varint(out, f.has_description);
+    put_bytes(out, f.description);
+    put_varint(out, f.flag_names.size());
+    for (const std::string& name : f.flag_names) put_bytes(out, name);
+  }
+  return out;
+}
+
+Result<Library> decode_library(Reader& in) {
+  auto library = read_library(in.bytes());
+  if (!library) return library;
+  for (std::uint64_t functions = in.varint(); functions > 0 && in.ok(); --functions) {
+    Function f;
+    f.name = in.bytes();
+    f.has_description = in.varint() != 0;
+    f.description = in.bytes();
+    for (std::uint64_t flags = in.varint(); flags > 0 && in.ok(); --flags) {
+      f.flag_names.emplace_back(in.bytes());
+      f.flags.set(f.flag_names.back());
+    }
+    library->functions.push_back(std::move(f));
+  }
+  if (!in.ok()) return Error(Errc::corrupt, "the library is cut off");
+  return library;
+}
+
 }  // namespace gyre

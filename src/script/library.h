@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
 #include "script/program.h"
 
@@ -50,5 +51,10 @@ bool library_name_ok(std::string_view name);
 // FUNCTION DUMP, and the codes of the libraries in such a dump.
 std::string dump_libraries(const Libraries& libraries);
 Result<std::vector<std::string>> read_dump(std::string_view payload);
+
+// A library with its functions, so that nobody has to run its code to know them; and back, from
+// what may be anything. Without its functions' flags and names being checked against the code.
+std::string encode_library(const Library& library);
+Result<Library> decode_library(Reader& in);
 
 }  // namespace gyre

@@ -60,8 +60,19 @@ std::string Accounts::config_text(const Users& users) const {
   return text;
 }
 
-void Accounts::publish(Users&& users) {
+void Accounts::publish(Users&& users, bool here) {
   config_.user.text().store(config_text(users));
+  if (here && told_) {
+    const auto before = this->users();
+    for (const auto& [name, user] : before->by_name) {
+      if (!users.find(name)) told_(name, std::nullopt);
+    }
+    for (const auto& [name, user] : users.by_name) {
+      const UserPtr old = before->find(name);
+      const std::string rules = user->describe();
+      if (!old || old->describe() != rules) told_(name, rules);
+    }
+  }
   {
     const std::lock_guard lock(mutex_);
     users_ = std::make_shared<const Users>(std::move(users));
@@ -93,7 +104,7 @@ Result<void> Accounts::load() {
     if (!user->enabled())
       LOG_NOTICE("the user '%s' is off: nobody can authenticate as this user", name.c_str());
   }
-  publish(std::move(all));
+  publish(std::move(all), false);
   return {};
 }
 
@@ -158,7 +169,7 @@ Result<void> Accounts::set(std::string_view name, std::span<const std::string> r
   User user = old ? *old : User(std::string(name), next_id_++, all_channels());
   if (auto done = set_rules(user, rules, all_channels()); !done) return done;
   all.by_name[std::string(name)] = std::make_shared<const User>(std::move(user));
-  publish(std::move(all));
+  publish(std::move(all), true);
   return {};
 }
 
@@ -167,7 +178,7 @@ std::size_t Accounts::remove(std::span<const std::string_view> names) {
   Users all = *users();
   std::size_t removed = 0;
   for (const std::string_view name : names) removed += all.by_name.erase(std::string(name));
-  if (removed > 0) publish(std::move(all));
+  if (removed > 0) publish(std::move(all), true);
   return removed;
 }
 
@@ -176,7 +187,7 @@ Result<void> Accounts::load_file() {
   const std::lock_guard lock(changes_);
   auto loaded = read_file(first_default_user(users()->default_user()->id()));
   if (!loaded) return loaded.error();
-  publish(std::move(*loaded));
+  publish(std::move(*loaded), true);
   return {};
 }
 
@@ -201,7 +212,33 @@ void Accounts::take_requirepass() {
   (void)user.apply("resetpass", true);
   (void)user.apply(password.empty() ? "nopass" : ">" + password, true);
   all.by_name[std::string(default_user_name)] = std::make_shared<const User>(std::move(user));
-  publish(std::move(all));
+  publish(std::move(all), true);
+}
+
+void Accounts::take(const std::string& name,
+                    const std::function<std::optional<std::string>()>& rules) {
+  const std::lock_guard lock(changes_);
+  const auto text = rules();
+  Users all = *users();
+  const UserPtr old = all.find(name);
+  if (!text) {
+    if (!old || name == default_user_name) return;
+    all.by_name.erase(name);
+    return publish(std::move(all), false);
+  }
+  if (old && old->describe() == *text) return;
+  User user(name, old ? old->id() : next_id_++, all_channels());
+  (void)user.apply("reset", all_channels());
+  std::vector<std::string> words;
+  bool good = !has_blank(name) && !merge_selectors(split_blanks(*text), words);
+  for (const std::string& word : words) good = good && !user.apply(word, all_channels());
+  if (!good) {
+    LOG_WARNING("the ring's user '%s' cannot be taken: this node does not know all of its rules",
+                name.c_str());
+    return;
+  }
+  all.by_name[name] = std::make_shared<const User>(std::move(user));
+  publish(std::move(all), false);
 }
 
 }  // namespace gyre

@@ -99,6 +99,8 @@ void info_ring(InfoLines& out) {
   out.put("slots_held", held);
   out.put("slots_acted", acting);
   out.put_signed("clock_offset_ms_max", offset);
+  out.put("settings", server.ring_settings.count());
+  out.put("settings_bytes", server.ring_settings.bytes());
   membership_lines(out, ring);
   for (std::size_t k = 1; k < kind_names.size(); ++k) {
     std::uint64_t bytes = 0;

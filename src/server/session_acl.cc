@@ -18,7 +18,8 @@ void setuser(SessionCall& call) {
   if (has_blank(name)) return call.reply.error("Usernames can't contain spaces or null characters");
   const std::vector<std::string> rules(call.args.begin() + 3, call.args.end());
   const auto done = call.server().accounts().set(name, rules);
-  done ? call.reply.ok() : call.reply.error(done.error());
+  if (!done) return call.reply.error(done.error());
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
 }
 
 void deluser(SessionCall& call) {
@@ -26,7 +27,8 @@ void deluser(SessionCall& call) {
   for (const std::string_view name : names) {
     if (name == default_user_name) return call.reply.error("The 'default' user cannot be removed");
   }
-  call.reply.integer(static_cast<std::int64_t>(call.server().accounts().remove(names)));
+  const auto removed = static_cast<std::int64_t>(call.server().accounts().remove(names));
+  answer_when_told(call, [removed](Reply& reply) { reply.integer(removed); });
 }
 
 void put_selector(Reply& reply, const Selector& selector) {
@@ -173,8 +175,9 @@ void log(SessionCall& call) {
 }
 
 void load(SessionCall& call) {
-  const auto done = call.server().accounts().load_file();
-  done ? call.reply.ok() : call.reply.error(done.error());
+  if (const auto done = call.server().accounts().load_file(); !done)
+    return call.reply.error(done.error());
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
 }
 
 void save(SessionCall& call) {

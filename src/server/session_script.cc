@@ -1,7 +1,7 @@
 // SCRIPT and FUNCTION: what the node knows of scripts, and ending those that run.
 //
-// Scripts and libraries are the node's, not the ring's, as on a node of Redis Cluster: each node is
-// told by SCRIPT LOAD and FUNCTION LOAD. A script that is forwarded takes its text along.
+// What SCRIPT LOAD and FUNCTION LOAD bring, all nodes of a ring get. What EVAL brings stays with
+// the node; a script that is forwarded takes its text along.
 
 #include <algorithm>
 #include <array>
@@ -20,7 +20,12 @@ void script_load(SessionCall& call) {
   scripts.remembers_for_good = true;
   auto sha = scripts.interpreter().load(call.args[2]);
   scripts.remembers_for_good = false;
-  sha ? call.reply.bulk(*sha) : call.reply.error(sha.error());
+  if (!sha) return call.reply.error(sha.error());
+  {
+    const auto lock = call.server().ring_settings.changing();
+    call.server().ring_settings.changed(SettingKind::script, *sha, std::string(call.args[2]));
+  }
+  answer_when_told(call, [name = *sha](Reply& reply) { reply.bulk(name); });
 }
 
 void script_exists(SessionCall& call) {
@@ -37,8 +42,12 @@ bool sync_or_async(Args args) {
 void script_flush(SessionCall& call) {
   if (!sync_or_async(call.args))
     return call.reply.error("SCRIPT FLUSH only support SYNC|ASYNC option");
-  call.server().scripts.flush();
-  call.reply.ok();
+  {
+    const auto lock = call.server().ring_settings.changing();
+    call.server().scripts.flush();
+    call.server().ring_settings.changed(SettingKind::flushed, {}, std::string());
+  }
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
 }
 
 void script_debug(SessionCall& call) {
@@ -83,7 +92,8 @@ Result<void> change(SessionCall& call, F&& f) {
 }
 
 void answer(SessionCall& call, const Result<void>& done) {
-  done ? call.reply.ok() : call.reply.error(done.error());
+  if (!done) return call.reply.error(done.error());
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
 }
 
 void too_many(SessionCall& call) {
@@ -102,7 +112,8 @@ void function_load(SessionCall& call) {
   if (!library) return call.reply.error(library.error());
   const auto shared = std::make_shared<const Library>(std::move(*library));
   const auto done = change(call, [&](Libraries& all) { return all.add(shared, replace); });
-  done ? call.reply.bulk(shared->name) : call.reply.error(done.error());
+  if (!done) return call.reply.error(done.error());
+  answer_when_told(call, [shared](Reply& reply) { reply.bulk(shared->name); });
 }
 
 void function_delete(SessionCall& call) {

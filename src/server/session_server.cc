@@ -18,13 +18,28 @@ void config_get(SessionCall& call) {
   }
 }
 
+// Those of the whole ring go to the other nodes as well.
+Result<void> set_options(SessionCall& call,
+                         std::span<const std::pair<std::string_view, std::string_view>> pairs) {
+  Server& server = call.server();
+  const auto lock = server.ring_settings.changing();
+  if (auto set = server.config().set(pairs, is_local(call.connection)); !set) return set;
+  for (const auto& [name, text] : pairs) {
+    const OptionSpec& spec = option_spec(*find_option(name));
+    if (!spec.has(option_flag::ring)) continue;
+    for (auto& [said, value] : server.config().get({&spec.name, 1}))
+      server.ring_settings.changed(SettingKind::option, spec.name, std::move(value));
+  }
+  return {};
+}
+
 void config_set(SessionCall& call) {
   const Args args = call.args.subspan(2);
   if (args.size() % 2 != 0) return call.reply.error(Errc::syntax);
   std::vector<std::pair<std::string_view, std::string_view>> pairs;
   for (std::size_t i = 0; i < args.size(); i += 2) pairs.emplace_back(args[i], args[i + 1]);
-  const auto set = call.server().config().set(pairs, is_local(call.connection));
-  set ? call.reply.ok() : call.reply.error(set.error());
+  if (const auto set = set_options(call, pairs); !set) return call.reply.error(set.error());
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
 }
 
 void config_rewrite(SessionCall& call) {

@@ -103,7 +103,10 @@ void Worker::bring_up(NodeIndex peer) {
   engine_->peer_up(peer, links_[peer.value].threads);
   // What it should have heard meanwhile of keys that were read here.
   if (!server_.holds_all()) invalidate_at(peer, {.reader = {}, .all = true});
-  if (shard_.value == 0) server_.identity().peer_up(peer);
+  if (shard_.value == 0) {
+    server_.identity().peer_up(peer);
+    server_.ring_settings.peer_up(*this, peer);
+  }
   send_batch(peer, {});  // its answer says whether the peer serves
 }
 
@@ -268,7 +271,13 @@ void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
     Invalidate m;
     if (decode_message(envelope, m)) return invalidated_elsewhere(m);
   }
-  GYRE_ASSERT(shard_.value == 0 || envelope.shard == 0);
+  if (shard_.value != 0) {
+    LOG_SELDOM(warning, "a message of kind %d from %s came to the wrong thread; it is dropped",
+               static_cast<int>(envelope.kind), server_.ring().node(peer).name.c_str());
+    return;
+  }
+  if (envelope.kind == Kind::settings_told || envelope.kind == Kind::settings_taken)
+    return server_.ring_settings.on_message(*this, peer, envelope);
   const auto send = [this](NodeIndex to, std::uint16_t shard, const IdentityMessage& m) {
     send_identity(to, shard, m);
   };

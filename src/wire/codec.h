@@ -22,6 +22,17 @@
 
 namespace gyre {
 
+class Encoder;
+
+// Id<Tag, T> and its like: a number with a type, and not a message with a field of that name.
+template <class T>
+inline constexpr bool is_id = requires(T v) {
+  v.value;
+}
+&&!requires(T v, Encoder& a) {
+  v.fields(a);
+};
+
 class Encoder {
  public:
   explicit Encoder(std::string& to) : to_(to) {}
@@ -40,7 +51,7 @@ class Encoder {
       put_be64(to_, v.bits);
     } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
       put_bytes(to_, v);
-    } else if constexpr (requires { v.value; }) {
+    } else if constexpr (is_id<T>) {
       (*this)(v.value);
     } else if constexpr (requires { v.begin(); }) {
       put_varint(to_, v.size());
@@ -78,7 +89,7 @@ class Decoder {
       v = {in_.be64()};
     } else if constexpr (std::is_same_v<T, std::string_view> || std::is_same_v<T, std::string>) {
       v = in_.bytes();
-    } else if constexpr (requires { v.value; }) {
+    } else if constexpr (is_id<T>) {
       (*this)(v.value);
     } else if constexpr (requires { v.begin(); }) {
       const std::uint64_t n = in_.varint();

@@ -25,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 16;
+inline constexpr std::uint32_t wire_format = 17;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -61,6 +61,8 @@ enum class Kind : std::uint8_t {
   whole_answer,
   publish,
   invalidate,
+  settings_told,
+  settings_taken,
   evict,
   waits,
   woken,
@@ -103,6 +105,8 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "whole_answer",
                                                                     "publish",
                                                                     "invalidate",
+                                                                    "settings_told",
+                                                                    "settings_taken",
                                                                     "evict",
                                                                     "waits",
                                                                     "woken",
@@ -135,6 +139,7 @@ constexpr bool is_answer(Kind k) {
     case Kind::whole_answer:
     case Kind::woken:
     case Kind::acted_taken:
+    case Kind::settings_taken:
     case Kind::heartbeat_answer:
       return true;
     default:
@@ -673,6 +678,39 @@ struct Invalidate {
   template <class A>
   void fields(A& a) {
     a(keys);
+  }
+};
+
+// A register of what holds for the whole ring (membership/settings.h).
+struct WireSetting {
+  std::uint8_t kind{};
+  bool gone = false;
+  Version version{};
+  std::string_view name, value;
+  template <class A>
+  void fields(A& a) {
+    a(kind), a(gone), a(version), a(name), a(value);
+  }
+};
+
+// Some of them, to thread 0.
+struct SettingsTold {
+  static constexpr Kind kind = Kind::settings_told;
+  std::uint64_t id{};     // 0: nobody waits for SettingsTaken
+  bool compares = false;  // the sender knows all that came before, and says its digest
+  std::uint64_t digest{};
+  std::vector<WireSetting> settings;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(compares), a(digest), a(settings);
+  }
+};
+struct SettingsTaken {
+  static constexpr Kind kind = Kind::settings_taken;
+  std::uint64_t id{};
+  template <class A>
+  void fields(A& a) {
+    a(id);
   }
 };
 

@@ -54,13 +54,13 @@ bool round_trip_any(const gyre::Envelope& envelope) {
 
 bool decodes(const gyre::Envelope& envelope) {
   using namespace gyre;
-  return round_trip_any<Forward, ForwardAnswer, Effects, EffectsAck, Fetch, FetchAnswer, Compare,
-                        CompareAnswer, FetchMany, FetchManyAnswer, Repair, RepairAck, Acted,
-                        ActedTaken, Evict, Waits, Woken, Walk, WalkAnswer, IdentityAsk,
-                        IdentityAnswer, IdentityStore, IdentityStored, CompareRanges,
-                        CompareRangesAnswer, ListLeaves, ListLeavesAnswer, ListParts,
-                        ListPartsAnswer, Confirm, ConfirmAnswer, Settled, WholeAsk, WholeAnswer,
-                        Publish, Invalidate, Heartbeat, HeartbeatAnswer>(envelope);
+  return round_trip_any<
+      Forward, ForwardAnswer, Effects, EffectsAck, Fetch, FetchAnswer, Compare, CompareAnswer,
+      FetchMany, FetchManyAnswer, Repair, RepairAck, Acted, ActedTaken, Evict, Waits, Woken, Walk,
+      WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore, IdentityStored, CompareRanges,
+      CompareRangesAnswer, ListLeaves, ListLeavesAnswer, ListParts, ListPartsAnswer, Confirm,
+      ConfirmAnswer, Settled, WholeAsk, WholeAnswer, Publish, Invalidate, SettingsTold,
+      SettingsTaken, Heartbeat, HeartbeatAnswer>(envelope);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "base/numbers.h"
 #include "commands/parse.h"
 #include "commands/table.h"
+#include "types/stream_collection.h"
 #include "types/zset_collection.h"
 
 namespace gyre {
@@ -83,6 +84,11 @@ void copy_record(CommandContext& ctx, const KeyRef& from, const KeyRef& to, DbIn
     });
   }
   w.commit();
+  if (type != TypeId::stream) return;
+  const KeyRef copy = ctx.find(to.key, to.slot, to.hash, to_db);
+  if (copy.exists() && copy.type() == type)
+    static_cast<StreamCollection*>(copy.collection())
+        ->take_seen(*static_cast<const StreamCollection*>(from.collection()));
 }
 
 void rename_key(CommandContext& ctx, bool only_if_absent) {

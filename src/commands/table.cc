@@ -144,6 +144,12 @@ class Table {
   return sub ? sub : spec;
 }
 
+// A row of a subcommand has a name that no client may say in one word.
+[[gnu::noinline]] const CommandSpec* find_further(const CommandSpec* spec, Args args) {
+  if (args[0].find('|') != std::string_view::npos) return nullptr;
+  return spec->run || args.size() < 2 ? spec : find_subcommand(spec, args);
+}
+
 }  // namespace
 
 const CommandSpec* find_command(std::string_view name) {
@@ -152,7 +158,7 @@ const CommandSpec* find_command(std::string_view name) {
 
 const CommandSpec* find_command(Args args) {
   const CommandSpec* spec = args.empty() ? nullptr : table().find(args[0]);
-  return !spec || spec->run || args.size() < 2 ? spec : find_subcommand(spec, args);
+  return !spec || spec->plain ? spec : find_further(spec, args);
 }
 
 const CommandSpec* lookup_command(Args args) {

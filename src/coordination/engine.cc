@@ -373,19 +373,22 @@ void Engine::stood_still() {
   if (!alone_) others_may_have_acted();
 }
 
+void Engine::expire(UnixMs wall) {
+  space_.expire_due(wall, 2000, [this](Slot slot, DbIndex db, std::string_view key) {
+    metrics_.expired_keys.add();
+    // Every replica finds it out; the one that acts tells.
+    if ((command_options_.notify & event::expired) && acting_node(slot) == options_.self)
+      publish_event(host_, command_options_.notify, "expired", key, db);
+  });
+}
+
 void Engine::tick(std::int64_t stood_still_ms) {
   const SteadyMs now = clock_.steady_ms();
   const UnixMs wall = clock_.wall_ms();
   space_.access().set(wall, command_options_.memory.access);
   // To a script that pauses nothing vanishes.
   if (!held_) tick_memory();
-  if (active_expire_ && !held_)
-    space_.expire_due(wall, 2000, [this](Slot slot, DbIndex db, std::string_view key) {
-      metrics_.expired_keys.add();
-      // Every replica finds it out; the one that acts tells.
-      if ((command_options_.notify & event::expired) && acting_node(slot) == options_.self)
-        publish_event(host_, command_options_.notify, "expired", key, db);
-    });
+  if (active_expire_ && !held_) expire(wall);
   metrics_.expired_stubs.add(space_.stubs_made() -
                              std::exchange(stubs_counted_, space_.stubs_made()));
   if (options_.persist && alone_ && space_.rows().count() &&

@@ -232,7 +232,11 @@ class Engine final : private SyncHost,
   void set_memory_elsewhere(std::uint64_t bytes) { memory_elsewhere_ = bytes; }
   // More than the limit is held, and nothing here may go.
   bool memory_full() const { return memory_full_; }
-  void set_active_expire(bool on) { active_expire_ = on; }
+  // active: what has expired goes when its time comes. lazy: when somebody comes upon it.
+  void set_expire(bool active, bool lazy) {
+    active_expire_ = active;
+    lazy_expire_ = lazy;
+  }
   void set_write_level(Level level) { options_.write_level = level; }
   // The newest turn not yet flushed, for whoever commits rows beside run() (barriers, expiry).
   std::uint64_t current_turn() const { return turn_; }
@@ -328,8 +332,8 @@ class Engine final : private SyncHost,
   KeySpace& space() { return space_; }
   std::size_t operations_waiting() const {
     const bool idle = !turns_.empty() && !turns_.back().flushed && turns_.back().empty();
-    return forwards_.size() + waiting_in_lines_ + gathers_.size() + confirms_.size() + transactions_.running() +
-           turns_.size() - idle;
+    return forwards_.size() + waiting_in_lines_ + gathers_.size() + confirms_.size() +
+           transactions_.running() + turns_.size() - idle;
   }
 
  private:
@@ -465,6 +469,7 @@ class Engine final : private SyncHost,
 
   Turn& open_turn();
   void end_one_turn();
+  void expire(UnixMs wall);
   void record_effect(Slot slot, const Effect& effect, std::uint32_t operation);
   void flush_turn(Turn& turn);
   void send_effects(Turn& turn, NodeIndex peer);
@@ -748,7 +753,8 @@ class Engine final : private SyncHost,
   bool serving_ = false;
   bool disk_failing_ = false;
   bool fit_ = true;
-  bool active_expire_ = true;
+  bool active_expire_ = true, lazy_expire_ = true;
+  bool met_expired_ = false;  // by a command of this turn
 
   std::vector<SlotState> slots_;
   std::vector<Peer> peers_;

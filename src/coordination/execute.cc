@@ -195,6 +195,7 @@ inline void Engine::run_command(const CommandView& c, const Known& known, bool b
   ctx.first_slot = known.slot;
   ctx.first_hash = known.hash;
   c.spec->run(ctx);
+  met_expired_ |= ctx.met_expired;
   if (c.spec->flags & flag::read) {
     if (ctx.hits) metrics_.keyspace_hits.add(ctx.hits);
     if (ctx.misses) metrics_.keyspace_misses.add(ctx.misses);

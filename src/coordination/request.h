@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/ids.h"
 #include "record/version.h"
 #include "shard/command.h"
@@ -177,5 +178,7 @@ struct WalkResult {
   std::uint64_t next = 0;  // SCAN: the next cursor; 0: the end
   std::vector<std::string> keys{};
 };
+// RANDOMKEY: one key of all, each part's with the weight of its keys.
+void join_random(WalkResult& all, WalkResult&& part, Random& random);
 
 }  // namespace gyre

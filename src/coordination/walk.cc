@@ -271,20 +271,23 @@ void Engine::on_walk_answer(NodeIndex from, const WalkAnswer& m) {
   walk_part_done(m.id, std::move(part));
 }
 
+void join_random(WalkResult& all, WalkResult&& part, Random& random) {
+  all.failed |= part.failed;
+  all.count += part.count;
+  if (part.keys.empty()) return;
+  if (all.keys.empty() || random.below(std::max<std::uint64_t>(all.count, 1)) < part.count)
+    all.keys = std::move(part.keys);
+}
+
 void Engine::walk_part_done(std::uint64_t id, WalkResult&& part) {
   const auto at = walks_.find(id);
   if (at == walks_.end()) return;
   Walking& w = at->second;
   WalkResult& all = w.result;
-  all.failed |= part.failed;
   if (w.request.what == WalkKind::random) {
-    // Each part's key with the weight of its keys.
-    all.count += part.count;
-    if (!part.keys.empty() &&
-        (all.keys.empty() || random_.below(std::max<std::uint64_t>(all.count, 1)) < part.count)) {
-      all.keys = std::move(part.keys);
-    }
+    join_random(all, std::move(part), random_);
   } else {
+    all.failed |= part.failed;
     all.count += part.count;
     if (part.next != 0 && (all.next == 0 || part.next < all.next)) all.next = part.next;
     all.keys.insert(all.keys.end(), std::make_move_iterator(part.keys.begin()),

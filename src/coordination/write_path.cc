@@ -54,6 +54,7 @@ void Engine::end_turn() {
 
 void Engine::end_one_turn() {
   if (!overtaken_.empty()) put_back_overtaken();
+  if (std::exchange(met_expired_, false) && lazy_expire_) expire(clock_.wall_ms());
   if (command_options_.memory.limit != 0) {
     evict_excess();
     evictions_left_ = command_options_.memory.keys_a_turn;

@@ -185,6 +185,7 @@ class RocksStore final : public Store {
         mode_(options.sync_mode) {}
   ~RocksStore() override {
     stop_threads(true);
+    end_compaction();
     db_.reset();
   }
 
@@ -196,6 +197,7 @@ class RocksStore final : public Store {
                     const RowVisitor& visit) override;
   Result<std::optional<std::string>> meta_get(std::string_view name) override;
   Result<void> meta_put(std::string_view name, std::string_view value) override;
+  bool compact() override;
   void set_sync_mode(SyncMode mode) override { mode_.store(mode, std::memory_order_relaxed); }
   SyncMode sync_mode() const override { return mode_.load(std::memory_order_relaxed); }
   Result<void> flush_and_close() override;
@@ -212,6 +214,9 @@ class RocksStore final : public Store {
   rocksdb::Status put_synced(std::string_view name, std::string_view value);
   Result<void> close_database();
   void stop_threads(bool abandon);
+
+  void run_compaction();
+  void end_compaction();
 
   // The storage thread.
   void write_loop();
@@ -257,6 +262,9 @@ class RocksStore final : public Store {
   std::atomic<std::uint64_t> synced_sequence_{0};  // RocksDB's sequence number, for the log's notes
   std::thread writer_;
   std::thread syncer_;
+  std::mutex compact_mutex_;  // of compacter_
+  std::thread compacter_;
+  std::atomic<bool> give_up_compaction_{false};
 };
 
 // Opening.
@@ -430,6 +438,7 @@ bool RocksStore::wait_to_retry() {
 // Debian's library forbids; so the database is closed and opened again. Nothing that was reported
 // as persisted is lost by that: it is in the log, and recovery moves it to tables.
 void RocksStore::try_resume() {
+  end_compaction();
   const std::unique_lock exclusive(db_mutex_);
   db_.reset();
   if (auto opened = open_database(); !opened) failed(opened.error());
@@ -565,6 +574,47 @@ StoreStats RocksStore::stats() const {
   return stats;
 }
 
+// Compacting. The thread holds db_mutex_ as a reader, so whoever needs the database for itself ends
+// it first.
+
+bool RocksStore::compact() {
+  const std::lock_guard one(compact_mutex_);
+  {
+    const std::lock_guard guard(mutex_);
+    if (closed_ || stopping_ || stats_.compacting_since_ms != 0) return false;
+    stats_.compacting_since_ms = clock_.wall_ms();
+  }
+  if (compacter_.joinable()) compacter_.join();
+  give_up_compaction_ = false;
+  compacter_ = std::thread([this] { run_compaction(); });
+  return true;
+}
+
+void RocksStore::run_compaction() {
+  const auto began = clock_.steady_ms();
+  rocksdb::Status status = rocksdb::Status::Aborted();
+  {
+    const std::shared_lock shared(db_mutex_);
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+    options.canceled = &give_up_compaction_;
+    if (db_) status = db_->CompactRange(options, nullptr, nullptr);
+  }
+  if (!status.ok()) LOG_WARNING("the store could not be compacted: %s", status.ToString().c_str());
+  const std::lock_guard guard(mutex_);
+  stats_.compactions += status.ok();
+  stats_.compactions_failed = status.ok() ? 0 : stats_.compactions_failed + 1;
+  stats_.compaction_took_ms = clock_.steady_ms() - began;
+  stats_.compacting_since_ms = 0;
+}
+
+void RocksStore::end_compaction() {
+  give_up_compaction_ = true;
+  const std::lock_guard one(compact_mutex_);
+  if (compacter_.joinable()) compacter_.join();
+}
+
 // Closing.
 
 void RocksStore::stop_threads(bool abandon) {
@@ -586,6 +636,7 @@ Result<void> RocksStore::flush_and_close() {
     const std::lock_guard guard(mutex_);
     if (std::exchange(closed_, true)) return {};
   }
+  end_compaction();
   const std::unique_lock exclusive(db_mutex_);
   auto done = close_database();
   db_.reset();

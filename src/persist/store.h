@@ -60,6 +60,10 @@ struct StoreStats {
   std::uint64_t buffer_bytes = 0;     // of memory for rows on their way to tables
   std::uint64_t estimated_rows = 0;   // for the progress of recovery; rough
   bool failing = false;
+  std::uint64_t compactions = 0;         // those asked for by compact() that ended well
+  std::uint64_t compactions_failed = 0;  // in a row
+  std::int64_t compaction_took_ms = -1;  // the last one; -1: none yet
+  UnixMs compacting_since_ms = 0;        // the one that runs; 0: none
 };
 
 class Store {
@@ -90,6 +94,10 @@ class Store {
   // Small values by name, synced before meta_put returns.
   virtual Result<std::optional<std::string>> meta_get(std::string_view name) = 0;
   virtual Result<void> meta_put(std::string_view name, std::string_view value) = 0;
+
+  // Begins to write all rows anew, without what was overwritten and removed, beside whatever else
+  // happens. False: it does so already, or is closed. Closing gives it up.
+  virtual bool compact() = 0;
 
   virtual void set_sync_mode(SyncMode mode) = 0;
   virtual SyncMode sync_mode() const = 0;

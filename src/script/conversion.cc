@@ -1,5 +1,6 @@
 #include "script/conversion.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -199,7 +200,11 @@ class Writer {
       }
       reply_.finish_set(mark, n);
     } else if (field("big_number", LUA_TSTRING)) {
-      reply_.big_number(lua::text_at(l_, -1));
+      std::string digits(lua::text_at(l_, -1));
+      // One line, whatever the script says.
+      std::replace_if(
+          digits.begin(), digits.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+      reply_.big_number(digits);
     } else if (field("verbatim_string", LUA_TTABLE)) {
       if (!verbatim()) return lua_pop(l_, 1), false;
     } else {

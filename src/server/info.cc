@@ -16,48 +16,16 @@
 #include "commands/command_command.h"
 #include "commands/table.h"
 #include "server/info_lines.h"
+#include "server/memory_figures.h"
 #include "server/server.h"
 #include "server/version.h"
 #include "server/worker.h"
 #include "server/worker_scripts.h"
 
-// Weak: sanitizer builds have their own allocator, and INFO then shows less.
-extern "C" int mallctl(const char* name, void* old_value, std::size_t* old_size, void* new_value,
-                       std::size_t new_size) __attribute__((weak));
-
 namespace gyre {
 namespace {
 
 // ---- the machine
-
-std::uint64_t allocator_bytes(const char* name) {
-  std::size_t value = 0, size = sizeof value;
-  return mallctl && mallctl(name, &value, &size, nullptr, 0) == 0 ? value : 0;
-}
-
-// jemalloc's figures stand still until the epoch is raised.
-void refresh_allocator() {
-  std::uint64_t epoch = 1;
-  std::size_t size = sizeof epoch;
-  if (mallctl) mallctl("epoch", &epoch, &size, &epoch, size);
-}
-
-std::string allocator_name() {
-  const char* version = nullptr;
-  std::size_t size = sizeof version;
-  if (!mallctl || mallctl("version", &version, &size, nullptr, 0) != 0) return "libc";
-  const std::string_view whole(version);
-  return "jemalloc-" + std::string(whole.substr(0, whole.find('-')));
-}
-
-std::uint64_t resident_bytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (!file) return 0;
-  std::uint64_t all = 0, resident = 0;
-  const int read = std::fscanf(file, "%" SCNu64 " %" SCNu64, &all, &resident);
-  std::fclose(file);
-  return read == 2 ? resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
-}
 
 std::string executable_path() {
   char path[4096];
@@ -67,16 +35,6 @@ std::string executable_path() {
 
 double ratio(std::uint64_t a, std::uint64_t b) {
   return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
-}
-
-std::uint64_t record_bytes(Server& server) {
-  std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i < server.shards(); ++i) {
-    bytes += server.worker(ShardIndex{static_cast<std::uint16_t>(i)})
-                 .published()
-                 .memory.load(std::memory_order_relaxed);
-  }
-  return bytes;
 }
 
 // ---- sections
@@ -125,9 +83,7 @@ void clients_section(InfoLines& out) {
 
 void memory_section(InfoLines& out) {
   Server& server = out.server();
-  const std::uint64_t used = used_memory(server), resident = resident_bytes();
-  const std::uint64_t peak = server.sampler.memory_peak(used);
-  const std::uint64_t records = std::min(record_bytes(server), used);
+  const auto [used, records, peak, resident, allocated, active, mapped] = memory_figures(server);
   out.put_bytes("used_memory", used);
   out.put_bytes("used_memory_rss", resident);
   out.put_bytes("used_memory_peak", peak);
@@ -140,9 +96,6 @@ void memory_section(InfoLines& out) {
   out.put("used_memory_overhead", used - records);
   out.put("used_memory_dataset", records);
   percent("used_memory_dataset_perc", records, used);
-  const std::uint64_t allocated = allocator_bytes("stats.allocated");
-  const std::uint64_t active = allocator_bytes("stats.active");
-  const std::uint64_t mapped = allocator_bytes("stats.resident");
   const auto beyond = [](std::uint64_t a, std::uint64_t b) {
     return static_cast<std::int64_t>(a) - static_cast<std::int64_t>(b);
   };
@@ -192,8 +145,8 @@ void memory_section(InfoLines& out) {
   out.zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
 }
 
-// There are no rewrites, and snapshots only for whoever wants one: the store on disk is always
-// current. Its figures are in the section Store.
+// Snapshots are there only for whoever wants one: the store on disk is always current. Its figures
+// are in the section Store. A rewrite is a compaction (BGREWRITEAOF).
 void persistence_section(InfoLines& out) {
   Server& server = out.server();
   const Store* store = server.store();
@@ -211,11 +164,15 @@ void persistence_section(InfoLines& out) {
   out.put("rdb_saves", snapshot.saves);
   out.zeros({"rdb_last_cow_size"});
   out.put("aof_enabled", server.persist() ? 1 : 0);
-  out.zeros({"aof_rewrite_in_progress", "aof_rewrite_scheduled"});
-  out.put_signed("aof_last_rewrite_time_sec", -1);
-  out.put_signed("aof_current_rewrite_time_sec", -1);
-  out.put("aof_last_bgrewrite_status", "ok");
-  out.zeros({"aof_rewrites", "aof_rewrites_consecutive_failures"});
+  const UnixMs since = stats.compacting_since_ms, took = stats.compaction_took_ms;
+  out.put("aof_rewrite_in_progress", since != 0 ? 1 : 0);
+  out.zeros({"aof_rewrite_scheduled"});
+  out.put_signed("aof_last_rewrite_time_sec", took < 0 ? -1 : took / 1000);
+  out.put_signed("aof_current_rewrite_time_sec",
+                 since == 0 ? -1 : (server.clock().wall_ms() - since) / 1000);
+  out.put("aof_last_bgrewrite_status", stats.compactions_failed > 0 ? "err" : "ok");
+  out.put("aof_rewrites", stats.compactions);
+  out.put("aof_rewrites_consecutive_failures", stats.compactions_failed);
   out.put("aof_last_write_status", health);
   out.zeros({"aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"});
 }
@@ -406,12 +363,6 @@ std::string info_text(Worker& worker, Args names, bool cluster_aware) {
     section.write(out);
   }
   return std::move(out.text);
-}
-
-std::uint64_t used_memory(Server& server) {
-  refresh_allocator();
-  const std::uint64_t allocated = allocator_bytes("stats.allocated");
-  return allocated > 0 ? allocated : record_bytes(server);
 }
 
 void reset_statistics(Worker& worker) {

@@ -64,9 +64,6 @@ class InfoSampler {
   std::uint64_t memory_peak_ = 0;
 };
 
-// Bytes that the allocator has given out; without jemalloc, what the records take.
-std::uint64_t used_memory(Server& server);
-
 // The text of INFO with these section names (none: the default ones). cluster_aware: as the
 // connection that asks sees the node.
 std::string info_text(Worker& worker, Args sections, bool cluster_aware);

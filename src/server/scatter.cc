@@ -90,7 +90,8 @@ void Worker::scatter(Connection& c, const CommandSpec& spec, Args args) {
 
 // ---- walks
 
-void Worker::join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) const {
+void Worker::join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) {
+  if (what == WalkKind::random) return join_random(all, std::move(part), random_);
   all.failed |= part.failed;
   all.count += part.count;
   all.next = part.next;

@@ -262,6 +262,9 @@ void Server::register_hooks() {
     }
   });
   config_.on_change(Option::requirepass, [this] { accounts_.take_requirepass(); });
+  accounts_.set_told([this](std::string_view name, std::optional<std::string> rules) {
+    ring_settings.changed(SettingKind::user, name, std::move(rules));
+  });
   config_.on_change(Option::loglevel,
                     [this] { log_level(static_cast<LogLevel>(config_.loglevel.get())); });
 }
@@ -325,6 +328,7 @@ Result<void> Server::start() {
       !opened)
     return opened;
   if (auto loaded = load_functions(); !loaded) return loaded;
+  if (auto loaded = ring_settings.load(); !loaded) return loaded;
 
   std::size_t threads = static_cast<std::size_t>(config_.threads.get());
   if (threads == 0) threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);
@@ -422,6 +426,7 @@ void Server::tick(Worker& w) {
   if (import_.due() && serving()) import_.step(w);
   if (alone() || loading()) return;
   membership_->tick(w);
+  ring_settings.tick(w);
   const SteadyMs now = clock().steady_ms();
   const UnixMs wall = clock().wall_ms();
   if (persist_ && serving() && wall + clock_bound_ahead_ms / 2 > clock_bound_) {

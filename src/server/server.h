@@ -28,6 +28,7 @@
 #include "server/membership.h"
 #include "server/node_scripts.h"
 #include "server/pubsub.h"
+#include "server/ring_settings.h"
 #include "server/slow_log.h"
 #include "server/snapshot.h"
 #include "server/sync_feed.h"
@@ -86,7 +87,8 @@ class Server final : public StoreSink {
   Levels default_levels() const;
   Accounts& accounts() { return accounts_; }
   Identity& identity() { return identity_; }
-  const std::string& run_id() const { return run_id_; }  // 40 hex digits
+  SmallFiles* identity_files() { return identity_files_.get(); }  // none without persistence
+  const std::string& run_id() const { return run_id_; }           // 40 hex digits
   const std::string& secret() const { return secret_; }
 
   std::uint16_t identity_incarnation() const { return identity_.incarnation(); }
@@ -195,11 +197,13 @@ class Server final : public StoreSink {
   std::uint64_t barrier_generation_ = 0;
 
  public:
-  NodeScripts scripts;  // any thread
+  NodeScripts scripts;                // any thread
+  RingSettings ring_settings{*this};  // what holds on all nodes of the ring
   // The libraries of functions as they are now go to the disk; and come from there.
   Result<void> save_functions();
-  // Makes a change of the libraries and keeps it.
+  // Makes a change of the libraries and keeps it, for the whole ring.
   Result<void> change_functions(const std::function<Result<void>(Libraries&)>& change);
+  void replace_libraries(Libraries all);  // under RingSettings::changing()
   Result<void> load_functions();
 };
 

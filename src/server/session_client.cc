@@ -219,6 +219,17 @@ void kill(SessionCall& call) {
 }
 
 // CLIENT PAUSE ms [WRITE | ALL]. A pause under way is made longer or wider, never less.
+// Or no more.
+void paused(SessionCall& call) {
+  call.worker.refresh_expire();
+  for (std::size_t i = 0; i < call.server().shards(); ++i) {
+    const ShardIndex shard{static_cast<std::uint16_t>(i)};
+    if (shard != call.worker.shard())
+      call.worker.send_mail(shard, [](Worker& w) { w.refresh_expire(); });
+  }
+  call.reply.ok();
+}
+
 void pause(SessionCall& call) {
   bool writes_only = false;
   if (call.args.size() > 4) return call.reply.error(Errc::syntax);
@@ -239,12 +250,12 @@ void pause(SessionCall& call) {
   server.pause_writes_only = running ? server.pause_writes_only && writes_only : writes_only;
   server.pause_clients_until =
       running ? std::max(server.pause_clients_until.load(), *until) : *until;
-  call.reply.ok();
+  paused(call);
 }
 
 void unpause(SessionCall& call) {
   call.server().pause_clients_until = 0;
-  call.reply.ok();
+  paused(call);
 }
 
 // CLIENT REPLY ON | OFF | SKIP. Only ON is answered; dispatch drops what OFF and SKIP silence.

@@ -232,12 +232,19 @@ void with_barrier(SessionCall& call, std::function<void(Worker&, Reply&)> f) {
 }
 
 // DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE], and LOADAOF: memory is emptied and filled from the
-// store, which is always current, so the options change nothing.
+// store, which is always current. To load over what is there is an error, as in Redis.
 void reload(SessionCall& call) {
+  bool over = false, merge = false;
   for (const std::string_view word : call.args.subspan(2)) {
     if (!is_word(word, "nosave") && !is_word(word, "noflush") && !is_word(word, "merge"))
       return call.reply.error("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+    over |= is_word(word, "noflush");
+    merge |= is_word(word, "merge");
   }
+  if (over && !merge && !call.server().scripts.libraries()->by_name.empty())
+    return call.reply.error(
+        "Error trying to load the RDB dump: NOFLUSH without MERGE would load libraries again that "
+        "are there");
   with_barrier(call, [](Worker& w, Reply& reply) {
     const auto done = w.server().reload();
     done ? reply.ok() : reply.error(done.error());

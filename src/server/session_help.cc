@@ -91,7 +91,12 @@ void module(SessionCall& call) {
 }
 
 void memory(SessionCall& call) {
-  help(call, "USAGE <key> [SAMPLES <count>]|Return the bytes that a key takes.");
+  help(call,
+       "DOCTOR|Tell in words what is unusual about this node's memory.\n"
+       "MALLOC-STATS|Return the allocator's own report.\n"
+       "PURGE|Give memory back to the system.\n"
+       "STATS|Return what this node's memory is used for.\n"
+       "USAGE <key> [SAMPLES <count>]|Return the bytes that a key takes.");
 }
 
 void slowlog(SessionCall& call) {

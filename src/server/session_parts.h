@@ -34,6 +34,7 @@ std::span<const SessionRow> cluster_handlers();      // session_cluster.cc
 std::span<const SessionRow> gyre_handlers();         // session_gyre.cc
 std::span<const SessionRow> inside_handlers();       // session_inside.cc
 std::span<const SessionRow> script_handlers();       // session_script.cc
+std::span<const SessionRow> memory_handlers();       // session_memory.cc
 std::span<const SessionRow> latency_handlers();      // session_latency.cc
 std::span<const SessionRow> help_handlers();         // session_help.cc
 
@@ -63,6 +64,10 @@ inline bool refused_inline(SessionCall& call) {
   call.later();
   return true;
 }
+
+// The reply to a change of what the whole ring shares (server/ring_settings.h): when all peers that
+// are up have it. Where it cannot come later they are told all the same.
+void answer_when_told(SessionCall& call, Answer answer);
 
 // Runs ask(worker) on the thread of `shard`, then answer(result, reply) on this one. What both take
 // with them must own its bytes: the command's arguments are gone by then.

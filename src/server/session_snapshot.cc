@@ -1,4 +1,4 @@
-// SAVE, BGSAVE, LASTSAVE: the snapshots of server/snapshot.h, asked for by a client.
+// SAVE, BGSAVE, LASTSAVE: the snapshots of server/snapshot.h, asked for by a client. BGREWRITEAOF.
 
 #include <array>
 
@@ -81,6 +81,17 @@ void bgsave(SessionCall& call) {
       [answer] { answer(std::string(started)); });
 }
 
+// The store is always current, but keeps what was overwritten until RocksDB gets to it: this is
+// what rewriting the append-only file is for in Redis.
+void bgrewriteaof(SessionCall& call) {
+  Store* store = call.server().store();
+  if (!store)
+    return call.reply.error("persistence is off: there is nothing on the disk to rewrite");
+  if (!store->compact())
+    return call.reply.error("Background append only file rewriting already in progress");
+  call.reply.simple("Background append only file rewriting started");
+}
+
 void lastsave(SessionCall& call) {
   call.reply.integer(call.server().snapshots().last_save_ms() / 1000);
 }
@@ -88,6 +99,7 @@ void lastsave(SessionCall& call) {
 constexpr auto rows = std::to_array<SessionRow>({
     {"SAVE", save},
     {"BGSAVE", bgsave},
+    {"BGREWRITEAOF", bgrewriteaof},
     {"LASTSAVE", lastsave},
 });
 

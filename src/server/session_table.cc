@@ -17,7 +17,8 @@ std::vector<SessionHandler> resolve() {
        {connection_handlers(), client_handlers(), tracking_handlers(), acl_handlers(),
         pubsub_handlers(), server_handlers(), snapshot_handlers(), replication_handlers(),
         migrate_handlers(), debug_handlers(), walk_handlers(), cluster_handlers(), gyre_handlers(),
-        inside_handlers(), script_handlers(), latency_handlers(), help_handlers()}) {
+        inside_handlers(), script_handlers(), latency_handlers(), memory_handlers(),
+        help_handlers()}) {
     for (const SessionRow& row : rows) {
       const CommandSpec* spec = nullptr;
       for (const CommandSpec* s : all_commands()) {

@@ -161,6 +161,7 @@ void Worker::refresh_command_options() {
   if (version == command_options_version_) return;
   command_options_ = server_.command_options();
   command_options_version_ = version;
+  space_->access().set(wall_ms(), command_options_.memory.access);
   output_limits_ = server_.config().buffer_limits();
   const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
   const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
@@ -535,6 +536,13 @@ void Worker::publish_ring(bool count) {
   published_.clock_offset_ms_max.store(offset, std::memory_order_relaxed);
 }
 
+// While clients are paused nothing vanishes.
+void Worker::refresh_expire() {
+  if (!loaded_) return;
+  const bool paused = wall_ms() < server_.pause_clients_until.load(std::memory_order_relaxed);
+  engine_->set_expire(server_.active_expire && !server_.cron_paused && !paused, !paused);
+}
+
 void Worker::tick() {
   const SteadyMs now = now_ms();
   const std::int64_t gap = now - last_tick_ - static_cast<std::int64_t>(ticking_ms_);
@@ -545,9 +553,7 @@ void Worker::tick() {
     if (loaded_ && gap > server_.config().peer_timeout_min) engine_->stood_still();
   }
   if (loaded_) {
-    engine_->set_active_expire(server_.active_expire && !server_.cron_paused &&
-                               wall_ms() >=
-                                   server_.pause_clients_until.load(std::memory_order_relaxed));
+    refresh_expire();
     look_at_memory();
     const std::uint64_t expired = metrics_.expired_keys.get(), began = ticks_now();
     engine_->tick(0);

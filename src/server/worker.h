@@ -91,6 +91,7 @@ class Worker final : public EngineHost {
 
   // ---- this thread
   void send_mail(ShardIndex to, Task task);
+  void refresh_expire();  // after a change of what it depends on
   void adopt_client(int fd, bool cluster_aware);
   void adopt_bus(int fd);
   void connect_peers();
@@ -307,7 +308,7 @@ class Worker final : public EngineHost {
   void run_part(Connection& c, Transaction&& t, Answered done = {});
   void run_in_steps(Connection& c, Transaction&& t);
   void run_step(const std::shared_ptr<Steps>& steps);
-  void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard) const;
+  void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard);
   void retry_transaction(Connection& c, Transaction&& t);
   Slot place_of_cursor(std::uint64_t cursor) const;
   std::uint64_t cursor_of_shard(std::size_t shard) const;

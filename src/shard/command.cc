@@ -30,6 +30,7 @@ KeyRef CommandContext::find_in(KeySpace& space, std::string_view key, Slot slot,
       ref.node = ref.found.node();
       ref.visible = ref.node && record_live(*ref.node);
     }
+    met_expired |= !ref.visible;
   }
   ref.visible ? ++hits : ++misses;
   if (ref.visible && uses) space.access().touch(*ref.node, random);

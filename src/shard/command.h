@@ -193,6 +193,7 @@ class CommandContext {
   }
   bool tells_misses = false;  // its row: a lookup that finds nothing is an event
   bool uses = true;           // a lookup counts as a use of the key (shard/access.h)
+  bool met_expired = false;   // a lookup found what has expired and still lies there
 
   Waiting* waiting = nullptr;  // nullptr: it may not wait
   bool woken() const { return waiting && waiting->run != Waiting::Run::first; }

@@ -253,6 +253,16 @@ void StreamCollection::for_each_consumer(
   for (const auto& [name, seen] : all) f(name, seen);
 }
 
+void StreamCollection::take_seen(const StreamCollection& other) {
+  if (!side_ || !other.side_) return;
+  for (const auto& [id, r] : other.side_->registers) {
+    if (r.seen_here == 0) continue;
+    const auto found = side_->registers.find(id);
+    if (found != side_->registers.end() && !found->second.tombstone)
+      found->second.seen_here = r.seen_here;
+  }
+}
+
 void StreamCollection::note_seen(std::string_view group, std::string_view consumer, UnixMs now) {
   if (!side_) return;
   const auto found = side_->registers.find(stream_element::of_consumer(group, consumer));

@@ -71,6 +71,8 @@ class StreamCollection final : public Collection {
                          const std::function<void(std::string_view name, UnixMs seen)>& f) const;
   // Remembered here alone, until the next write of the consumer's element.
   void note_seen(std::string_view group, std::string_view consumer, UnixMs now);
+  // What note_seen() has told `other`, whose consumers are here too.
+  void take_seen(const StreamCollection& other);
 
  private:
   struct Register {

@@ -99,8 +99,8 @@ TEST_CASE("overtaking: commands of one connection run in the order in which they
   }
 }
 
-// The acting node's stamps are ahead of what the other one knows of them: all of a pipeline is late,
-// and goes again in its order. Nothing of it fails.
+// The acting node's stamps are ahead of what the other one knows of them: all of a pipeline is
+// late, and goes again in its order. Nothing of it fails.
 TEST_CASE("overtaking: a pipeline that comes late goes again in its order") {
   const std::uint64_t before = probe_count(Probe::late);
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {

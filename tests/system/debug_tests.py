@@ -1,6 +1,10 @@
 """DEBUG: what tests ask of a server; Redis' own suite among them."""
+import time
+
 from snapshot_tests import contents, fill
 from suite import *  # noqa: F401,F403
+
+DEBUG = {"enable-debug-command": "yes"}
 
 
 @test(quick=True)
@@ -80,3 +84,56 @@ def debug_small_ones():
             eq(c("EVAL", "return redis.call('debug', 'protocol', 'integer')", 0), 12345)
             eq(c("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 0), "OK")
             ok("not allowed from script" in str(error_of(c, "EVAL", "return redis.call('debug', 'protocol', 'integer')", 0)), "denied again")
+
+
+def info(r, section):
+    lines = text(r("INFO", section)).splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+@test(quick=True, gyre=True)
+def debug_rewrite_and_memory():
+    """BGREWRITEAOF compacts the store and loses nothing; MEMORY tells, and gives back."""
+    with Cluster(1, options=DEBUG) as c:
+        r = c[0].client()
+        for i in range(20):
+            r.pipeline([("SET", "k%d" % k, "%d " % i * 200) for k in range(500)])
+        eq(r("BGREWRITEAOF"), "Background append only file rewriting started")
+        wait_until("it is over", lambda: info(r, "persistence")["aof_rewrite_in_progress"] == "0", 30)
+        told = info(r, "persistence")
+        eq([told["aof_rewrites"], told["aof_last_bgrewrite_status"]], ["1", "ok"])
+        c[0].kill()
+        c[0].start()
+        c.wait_ready()
+        r = c[0].client()
+        eq(r("DBSIZE"), 500)
+        eq(r("GET", "k499"), b"19 " * 200)
+        stats = as_map(r("MEMORY", "STATS"))
+        eq(stats["keys.count"], 500)
+        ok(stats["total.allocated"] > stats["dataset.bytes"] > 500 * 600, stats)
+        ok("MB" in text(r("MEMORY", "DOCTOR")) or "memory" in text(r("MEMORY", "DOCTOR")), "words")
+        eq(r("MEMORY", "PURGE"), "OK")
+        ok("jemalloc" in text(r("MEMORY", "MALLOC-STATS")), "the allocator's report")
+    with Cluster(1, options={"persistence": "no"}) as c:
+        eq(error_of(c[0].client(), "BGREWRITEAOF").code, "ERR")
+
+
+@test(quick=True, gyre=True)
+def debug_expiry_when_met():
+    """Without the cycle what has expired goes when somebody comes upon it, but not while clients are paused."""
+    with Cluster(1, options=dict(DEBUG, threads=1)) as c:
+        r = c[0].client()
+        eq(r("DEBUG", "SET-ACTIVE-EXPIRE", 0), "OK")
+        time.sleep(0.3)
+        for k in ("a", "b", "c"):
+            eq(r("SET", k, "v", "PX", 1), "OK")
+        time.sleep(0.3)
+        eq(r("DBSIZE"), 3)
+        eq(r("CLIENT", "PAUSE", 100000, "WRITE"), "OK")
+        eq(r("MGET", "a", "b", "c"), [None] * 3)
+        eq(r("DBSIZE"), 3, "paused")
+        eq(r("CLIENT", "UNPAUSE"), "OK")
+        eq(r("MGET", "a", "b", "c"), [None] * 3)
+        eq(r("DBSIZE"), 0)
+        eq(info(r, "stats")["expired_keys"], "3")
+        eq(r("DEBUG", "SET-ACTIVE-EXPIRE", 1), "OK")

@@ -500,3 +500,17 @@ def benchmark_four_threads():
 def benchmark_short():
     with Cluster(1, options={"threads": 4}) as c:
         benchmark(c[0].port, "-n", "300", "-P", "4", "-r", "1000")
+
+
+@test(quick=True)
+def node_random_keys_of_all_threads():
+    """RANDOMKEY draws from all keys alike, whichever thread has them and asks first."""
+    with Cluster(1, options={"threads": 4}) as c:
+        clients = [c[0].client() for _ in range(4)]
+        for i in range(8):
+            clients[0]("SET", "key%d" % i, i)
+        for r in clients:
+            drawn = r.pipeline([("RANDOMKEY",)] * 400)
+            counts = {k: drawn.count(k) for k in drawn}
+            # One in eight: 50, by 6.6; a right one is out of these bounds once in a billion.
+            ok(len(counts) == 8 and all(10 <= n <= 100 for n in counts.values()), counts)

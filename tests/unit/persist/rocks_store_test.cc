@@ -84,6 +84,45 @@ bool mentions(const Error& error, const std::string& text) {
   return error.detail.find(text) != std::string::npos;
 }
 
+TEST_CASE("rocks store: compacting leaves what is there, and no more") {
+  const TempFolder folder;
+  RecordingSink sink;
+  auto store = opened(options_in(folder / "store"), sink);
+  std::uint64_t seq = 0;
+  for (int round = 0; round < 20; ++round) {
+    StoreBatch batch;
+    for (std::uint64_t i = 0; i < 2000; ++i)
+      batch.put(key_of(i),
+                std::to_string(round) + std::string(500, static_cast<char>('a' + round)));
+    REQUIRE(store->submit(s0, ++seq, std::move(batch)));
+    REQUIRE(sink.wait_persisted(0, seq));
+  }
+  StoreBatch erase;
+  erase.erase_range(key_of(100), key_of(2000));
+  REQUIRE(store->submit(s0, ++seq, std::move(erase)));
+  REQUIRE(sink.wait_persisted(0, seq));
+  const std::uint64_t before = store->stats().estimated_bytes;
+  CHECK(before > 2'000'000);
+  REQUIRE(store->compact());
+  // Writes go on meanwhile.
+  REQUIRE(store->submit(s1, 1, one_row("more", "row")));
+  CHECK(sink.wait_persisted(1, 1));
+  for (int i = 0; i < 600 && store->stats().compacting_since_ms != 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const StoreStats after = store->stats();
+  CHECK(after.compactions == 1);
+  CHECK(after.compactions_failed == 0);
+  CHECK(after.compaction_took_ms >= 0);
+  CHECK(after.estimated_bytes < before / 4);
+  CHECK(rows_of(*store).size() == 101);
+  // Closing does not wait for one, and none begins afterwards.
+  CHECK(store->compact());
+  CHECK(store->flush_and_close());
+  CHECK_FALSE(store->compact());
+  RecordingSink again;
+  CHECK(rows_of(*opened(options_in(folder / "store"), again)).size() == 101);
+}
+
 TEST_CASE("rocks store: rows, erasures and meta values survive a clean shutdown") {
   const TempFolder folder;
   RecordingSink sink;

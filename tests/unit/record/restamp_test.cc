@@ -1,9 +1,9 @@
 #include "record/restamp.h"
 
-#include <doctest/doctest.h>
-
 #include <string>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "random_effects.h"
 #include "record/apply.h"

@@ -145,3 +145,22 @@ TEST_CASE("stream collection: what is in the way of an id does not count for its
   // About fifteen bytes beside the payload.
   CHECK(s.bytes() < 5000 * 30);
 }
+
+TEST_CASE("stream collection: a copy takes when consumers were seen, also what no write says") {
+  Slabs slabs;
+  StreamCollection from(slabs), to(slabs);
+  const std::string known = stream_element::of_consumer("g", "c"),
+                    gone = stream_element::of_consumer("g", "d");
+  for (StreamCollection* s : {&from, &to}) {
+    s->merge({known, {1}, {}, false, encode_seen(100)}, true);
+    s->merge({gone, {1}, {}, s == &to, encode_seen(100)}, true);
+  }
+  from.note_seen("g", "c", 250);
+  from.note_seen("g", "d", 260);
+  to.take_seen(from);
+  CHECK(to.consumer("g", "c") == 250);
+  CHECK(!to.consumer("g", "d"));
+  StreamCollection empty(slabs);
+  to.take_seen(empty);
+  CHECK(to.consumer("g", "c") == 250);
+}

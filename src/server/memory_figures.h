@@ -1,0 +1,33 @@
+// What the process takes of memory, as its allocator and the kernel see it: for INFO and MEMORY.
+//
+// jemalloc tells; in sanitizer builds, which have their own allocator, only the records' own count
+// is known, and the rest is zero. Threading: any.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace gyre {
+
+class Server;
+
+struct MemoryFigures {
+  std::uint64_t used = 0;      // given out by the allocator; without jemalloc, what records take
+  std::uint64_t records = 0;   // of it, what keys and values take
+  std::uint64_t peak = 0;      // the most that `used` was
+  std::uint64_t resident = 0;  // in the machine's memory, by the kernel
+  // The allocator's own: given out, in pages that hold some of it, in pages that it keeps.
+  std::uint64_t allocated = 0, active = 0, mapped = 0;
+};
+MemoryFigures memory_figures(Server& server);
+
+// `used` alone.
+std::uint64_t used_memory(Server& server);
+
+std::string allocator_name();
+// Gives back to the system what the allocator keeps without need. False: it cannot.
+bool purge_allocator();
+// In the allocator's own words; empty when it has none.
+std::string allocator_report();
+
+}  // namespace gyre

@@ -318,6 +318,7 @@ void xdel(CommandContext& ctx) {
   if (!s && !all) return ctx.reply.integer(0);
   std::vector<StreamId> named;
   for (std::size_t i = 2; i < ctx.argc(); ++i) {
+    if (!s && !parse_id(ctx.arg(i))) return ctx.reply.integer(0);  // as where nothing is stamped
     const auto id = id_arg(ctx, i);
     if (!id) return;
     named.push_back(*id);

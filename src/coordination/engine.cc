@@ -170,6 +170,7 @@ Request Engine::request_of(std::span<const CommandView> commands, const Job& job
   r.begun = job.begun;
   r.wait = job.wait;
   r.waited = job.waited;
+  r.spans = job.spans;
   r.tracking = job.tracking;
   r.watches.assign(job.watches.begin(), job.watches.end());
   r.commands.reserve(commands.size());
@@ -202,6 +203,7 @@ Engine::Job Engine::job_of(const Request& request, const Known& known) {
           .begun = request.begun,
           .wait = request.wait,
           .waited = request.waited,
+          .spans = request.spans,
           .tracking = request.tracking,
           .watches = request.watches};
 }

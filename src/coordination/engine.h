@@ -147,6 +147,7 @@ class Engine final : private SyncHost,
     bool begun = false;  // as Request::begun
     std::uint64_t wait = 0;
     bool waited = false;
+    bool spans = false;  // as Request::spans
     Tracking tracking{};
     std::span<const Watch> watches;
   };
@@ -568,6 +569,7 @@ class Engine final : private SyncHost,
   // given up, or as one that did not run because it came late.
   enum class Back : std::uint8_t { ran, lost, late };
   Request take_forward(std::uint64_t id, Back back);
+  bool strayed(Request& request, std::string_view reply);
   bool go_on_in_lines();
   void fail_late(Request&& request);
   void route(Request&& request);
@@ -798,6 +800,7 @@ class Engine final : private SyncHost,
     std::vector<Waiting> waiting;
   };
   std::unordered_map<std::uint64_t, Line> lines_;
+  std::vector<Request> anew_;  // scripts that become transactions with the end of the turn
   std::vector<std::uint64_t> lines_back_;  // nothing is out, and some wait
   std::size_t waiting_in_lines_ = 0;
   std::unordered_map<std::uint64_t, Gather> gathers_;

@@ -55,6 +55,28 @@ class Engine::Recorder final : public EffectSink {
 
 // ---- scripts
 
+namespace {
+
+constexpr std::string_view stray =
+    "Script attempted to access keys that do not hash to the same slot";
+// To a node that forwarded a script, which begins anew there.
+constexpr std::string_view goes_further = "-FURTHER the script wants keys of other slots\r\n";
+
+}  // namespace
+
+// A script that was forwarded came back because it wants keys of other slots than its own: true,
+// and it begins anew. Of one that had written there is only an error, and the next run to be told.
+bool Engine::strayed(Request& request, std::string_view reply) {
+  if (reply == goes_further) {
+    if (request.spans) return anew_.push_back(std::move(request)), true;
+    return deliver_error(request.ticket, Error(Errc::err, std::string(stray))), true;
+  }
+  if (request.spans && reply.starts_with("-ERR Script attempted") &&
+      reply.find(stray) != std::string_view::npos)
+    host_.script_reached(request.commands.front(), true);
+  return false;
+}
+
 // What a script may call: keys of its own shard, on a ring of its own slot. And what its calls have
 // read: the reply waits until that has reached its level.
 class Engine::Guard final : public ScriptGuard {
@@ -74,7 +96,8 @@ class Engine::Guard final : public ScriptGuard {
       if (engine_.alone_) {
         elsewhere_ |= !engine_.space_.owns(slot);
       } else if (slot != job_.slot) {
-        no = Error(Errc::err, "Script attempted to access keys that do not hash to the same slot");
+        strayed = true;
+        no = Error(Errc::err, std::string(stray));
       } else if (!engine_.state(slot).sure && !declared(args[i], db)) {
         no = Error(Errc::no_quorum,
                    "the slot is being compared, and the script does not declare "
@@ -86,7 +109,7 @@ class Engine::Guard final : public ScriptGuard {
         engine_.space_.clock().peek(engine_.now_of(job_)).ms() > job_.ceiling)
       no =
           Error(Errc::no_quorum, "the script has run for so long that another node may act by now");
-    if (elsewhere_)
+    if (elsewhere_ && engine_.alone_)
       no = Error(Errc::err,
                  "Script attempted to access a key of another thread, which it does not "
                  "declare, after it had written");
@@ -107,11 +130,12 @@ class Engine::Guard final : public ScriptGuard {
     wait_for = std::max(wait_for, turn);
   }
   bool begin_anew(bool wrote) override {
-    begins_anew = elsewhere_ && !job_.exec && !wrote;
+    begins_anew = (elsewhere_ || (strayed && job_.spans)) && !job_.exec && !wrote;
     return begins_anew;
   }
 
   bool begins_anew = false;
+  bool strayed = false;  // it wanted a key of another slot
   bool unsettled = false;
   std::uint64_t wait_for = 0;
 
@@ -305,6 +329,16 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
     turn.operations.push_back({.ticket = job.ticket, .reply = {}, .slot = job.slot, .done = true});
   run_commands(commands, job, now, out, &recorder, guard);
   turn.last = space_.clock().peek(0);
+  if (guard && guard->begins_anew) {
+    out.resize(start);
+    if (job.ticket.remote) {
+      out = goes_further;
+      return Ran::done;
+    }
+    anew_.push_back(request_of(commands, job));
+    return Ran::pending;
+  }
+  if (guard && guard->strayed && !job.ticket.remote) host_.script_reached(owned(commands[0]), true);
   std::uint32_t flags = job.watches.empty() ? 0 : flag::conditional;
   for (const CommandView& c : commands) flags |= flags_of(*c.spec, c.args);
   if (recorder.any) {

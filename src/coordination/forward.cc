@@ -232,6 +232,7 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   r.ceiling = m.ceiling_ms;
   r.above = m.above_ms;
   r.wait = m.wait;
+  r.spans = true;  // who forwarded it knows
   r.waited = m.waited;
   if (m.tracks) r.tracking = {TrackingClient::of_peer(from.value), true};
   for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
@@ -313,6 +314,7 @@ void Engine::on_forward_answer(NodeIndex from, const ForwardAnswer& m) {
                           m.reply.starts_with("-MISCONF"))) {
       return deliver_error(request.ticket, Errc::no_quorum);
     }
+    if (m.reply.starts_with('-') && request.runs_script() && strayed(request, m.reply)) return;
     return deliver(request.ticket, std::string(m.reply));
   }
   // Nothing ran, so that it may be tried again: once for the clocks, more often for a busy machine.

@@ -187,7 +187,8 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
     return drain(slot);
   }
   if (enough && !writes && g.request.levels.read.of(n_) > 1) {
-    if (execute_or_park(views, job, out, gate, true) == Ran::parked) return drain(slot);
+    const Ran ran = execute_or_park(views, job, out, gate, true);
+    if (ran == Ran::parked || ran == Ran::pending) return drain(slot);  // pending: it begins anew
     confirm_read(std::move(g), std::move(out));
     return drain(slot);
   }

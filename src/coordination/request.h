@@ -131,6 +131,7 @@ struct Request {
   std::uint64_t wait =
       0;  // the number under which its client waits (server/blocking.h); 0: it must not
   bool waited = false;  // it has waited before
+  bool spans = false;   // a script of it that wants other slots may begin anew as a transaction
   Tracking tracking{};
   std::vector<OwnedCommand> commands;
   std::vector<Watch> watches;

@@ -381,10 +381,28 @@ void Transactions::run_commands(Transaction& t, std::string& out, bool& again) {
   }
 }
 
+// Whether it touched a key that it does not declare: the next run may want any.
+bool Transactions::wanders(const Transaction& t) {
+  for (const auto& [slot, place] : t.places) {
+    for (const Name& name : place.names) {
+      const bool declared = std::any_of(
+          t.request.commands.begin(), t.request.commands.end(), [&](const OwnedCommand& c) {
+            bool found = false;
+            for_each_key(c.spec(), c.args(), [&](std::size_t i) {
+              found |= c.db().value == name.first && c.args()[i] == name.second;
+            });
+            return found;
+          });
+      if (!declared) return true;
+    }
+  }
+  return false;
+}
+
 void Transactions::executed(Transaction& t) {
   std::size_t parts = 0;
   for (const OwnedCommand& c : t.request.commands) {
-    if (c.spec().flags & flag::script_call) host_.reached(c, t.places.size() != 1);
+    if (c.spec().flags & flag::script_call) host_.reached(c, t.places.size() != 1 || wanders(t));
   }
   for (const auto& [slot, place] : t.places) {
     parts += !place.effects.empty();

@@ -114,6 +114,7 @@ class Transactions {
   void execute(std::uint64_t id);
   void run_commands(Transaction& t, std::string& out, bool& again);
   void executed(Transaction& t);
+  static bool wanders(const Transaction& t);
   void send_parts(Transaction& t);
   void parts_answered(Transaction& t);
   void committed(Transaction& t);

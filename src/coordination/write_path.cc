@@ -47,6 +47,10 @@ void Engine::end_turn() {
     if (held_) [[unlikely]]
       return;  // what a script does becomes durable, and known to others, at once
     more |= go_on_in_lines();
+    for (Request& script : std::exchange(anew_, {})) {
+      transact(std::move(script));
+      more = true;
+    }
     end_one_turn();
     if (!more) return;
   }

@@ -65,6 +65,7 @@ class Settings {
   // What is new in the message, in the order of versions.
   std::vector<Setting> on_told(NodeIndex from, const SettingsTold& m, const Send& send);
   static void tell(const std::vector<Setting>& changes, std::uint64_t id, SettingsTold& message);
+  static void tell(std::vector<Setting>&&, std::uint64_t, SettingsTold&) = delete;  // views
 
   std::vector<Setting> all(SettingKind kind) const;  // also the removed, by version
   std::optional<std::string> value(SettingKind kind, std::string_view name) const;

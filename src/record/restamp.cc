@@ -62,6 +62,8 @@ void Restamp::rewrite(Effect& effect) const {
     c.version = (*this)(c.version);
     c.sum = (*this)(c.sum);
   }
+  // What stays may lie above what is new.
+  effect.version = std::max(effect.newest(), effect.claim);
 }
 
 }  // namespace gyre

@@ -40,8 +40,6 @@ class ScriptHost {
   // Whether memory is left for a write.
   virtual bool has_room() = 0;
   virtual std::size_t databases() = 0;
-  // The node is one of several.
-  virtual bool on_ring() = 0;
   // For tests: commands that are not for scripts are let through.
   virtual bool allows_all() { return false; }
   // Called every few thousand instructions of a script; may return much later. True: the script

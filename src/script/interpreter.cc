@@ -410,8 +410,6 @@ struct Interpreter::Job {
 // What speaks against it before it begins; answered then.
 bool Interpreter::may_begin(CommandContext& ctx, Run& run, bool read_only) {
   const auto no = [&](const char* text) { return ctx.reply.error(text), false; };
-  if (run.flags.no_cluster && host_.on_ring())
-    return no("Can not run script on cluster, 'no-cluster' flag is set.");
   if (read_only && !run.flags.compatible && !run.flags.no_writes)
     return no("Can not execute a script with write flag using *_ro command.");
   run.no_room = !host_.has_room();

@@ -61,6 +61,12 @@ std::vector<Blocking::Part> Blocking::parts_of(const CommandSpec& spec, Args arg
     while (to < slots.size() && together(slots[i], slots[to])) ++to;
     const auto words = command_of_keys(spec, args, std::span(positions).subspan(i, to - i));
     if (words.empty()) break;
+    if (!arity_ok(spec, words.size())) {
+      // What should stand behind the keys was taken for one of them: whoever reads it says so.
+      parts.clear();
+      parts.push_back({OwnedCommand(spec, db, args), slots.front()});
+      return parts;
+    }
     const std::vector<std::string_view> views(words.begin(), words.end());
     parts.push_back({OwnedCommand(spec, db, views), slots[i]});
     i = to;

@@ -103,6 +103,7 @@ void Connection::put_pushes() {
 std::uint64_t Connection::reserve() {
   line_.push_back({.id = next_place_, .ready = false, .spec = last_command, .mute = muted()});
   const std::uint64_t place = next_place_++;
+  ++unanswered_;
   put_pushes();
   return place;
 }
@@ -119,6 +120,11 @@ void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t ga
   GYRE_ASSERT(p.id == place);
   p.ready = true;
   p.gate = gate;
+  if (--unanswered_ == 0 && std::exchange(waits_for_earlier, false)) {
+    worker_.send_mail(worker_.shard(), [id = id](Worker& w) {
+      if (Connection* c = w.find(id)) c->resume();
+    });
+  }
   if (p.spec && bytes.starts_with('-')) [[unlikely]]
     worker_.count_error(*p.spec, bytes);
   if (!p.mute) p.bytes = std::move(bytes);
@@ -254,6 +260,13 @@ void Connection::turn_over() {
     buffer_.erase(0, buffer_used_);
   }
   buffer_used_ = 0;
+}
+
+void Connection::begin_again_later(OwnedCommand&& command) {
+  end(0);
+  suspend();
+  deferred_bytes_ += command.bytes();
+  deferred_.push_front(std::move(command));
 }
 
 void Connection::defer(OwnedCommand&& command) {

@@ -140,6 +140,9 @@ class Connection final : public Stream {
   bool line_empty() const { return line_.empty(); }
   // A command of it has no answer yet.
   bool waits_for_answer() const;
+  // The replies of commands that were sent before, and are not there.
+  std::size_t unanswered() const { return unanswered_; }
+  bool waits_for_earlier = false;  // suspended until there are none
   // What it is to client-output-buffer-limit.
   ClientClass output_class() const {
     return syncing()      ? ClientClass::replica
@@ -166,6 +169,8 @@ class Connection final : public Stream {
   std::size_t in_turn = 0;  // commands in the worker's list
   bool dirty = false;       // has replies to flush at the end of the turn
   // Bounded by client-query-buffer-limit, as what it waits behind may take long.
+  // A command that was begun and cannot run yet: first of those that wait. Suspends.
+  void begin_again_later(OwnedCommand&& command);
   void defer(OwnedCommand&& command);
 
  protected:
@@ -212,6 +217,7 @@ class Connection final : public Stream {
   std::string out_;        // ready to leave
   std::deque<Place> line_;
   std::uint64_t next_place_ = 1;
+  std::size_t unanswered_ = 0;
   std::size_t line_bytes_ = 0;
   std::size_t begun_at_ = 0;  // begin()'s offset in its string
   bool begun_in_line_ = false;

@@ -166,7 +166,7 @@ bool Worker::paused(const Connection& c, const CommandSpec& spec, Args args) {
   if (!server_.pause_writes_only) return true;
   const auto writes = [this](const CommandSpec& of, Args its) {
     return (of.flags & (flag::write | flag::may_replicate)) != 0 &&
-           !((of.flags & flag::script_call) && only_reads(of, its));
+           !((of.flags & flag::script_call) && script_says(of, its, &ScriptFlags::no_writes));
   };
   if (spec.name != "EXEC") return writes(spec, args);
   return std::any_of(
@@ -189,9 +189,7 @@ bool Worker::waits_for_script(Connection& c, const Call& call, Reply& reply) {
     // A client whose own script it is hears nothing before that has ended.
     if (!c.waits_for_answer()) return refuse(c, spec, Error(Errc::busy), reply), true;
   }
-  c.end(0);
-  c.suspend();
-  c.defer(OwnedCommand(*spec, c.db, call.args));
+  c.begin_again_later(OwnedCommand(*spec, c.db, call.args));
   scripts_->wait(c);
   return true;
 }
@@ -253,13 +251,18 @@ void Worker::dispatch_carefully(Connection& c, Call& call) {
   }
   if (server_.pause_clients_until.load(std::memory_order_relaxed) > 0 &&
       paused(c, *spec, call.args)) {
-    c.end(0);
     c.reply_mode = mode_before;  // it begins again later
-    c.suspend();
-    c.defer(OwnedCommand(*spec, c.db, call.args));
+    c.begin_again_later(OwnedCommand(*spec, c.db, call.args));
     client_paused_.push_back(c.id);
     tell_blocked();
     return;
+  }
+  // What goes over all slots does not overtake what this client sent before and still waits for a
+  // slot.
+  if ((spec->flags & flag::all_slots) && !server_.alone() && c.unanswered() > 0) {
+    c.reply_mode = mode_before;
+    c.waits_for_earlier = true;
+    return c.begin_again_later(OwnedCommand(*spec, c.db, call.args));
   }
   const bool monitored = server_.monitoring_threads.load(std::memory_order_relaxed) != 0;
   if (monitored && spec->name == "EXEC" && !c.transaction.failed) {

@@ -35,23 +35,22 @@ void bring_text(OwnedCommand& command, const NodeScripts& scripts) {
   command.rights = std::move(rights);
 }
 
-// Whether a script or function says of itself that it does not write.
-bool Worker::only_reads(const CommandSpec& spec, Args args) {
+// Whether a script or function says so of itself.
+bool Worker::script_says(const CommandSpec& spec, Args args, bool ScriptFlags::*flag) {
   if (spec.name.starts_with("FCALL")) {
     const auto libraries = server_.scripts.libraries();
     const auto at = libraries->by_function.find(to_lower(args[1]));
     if (at == libraries->by_function.end()) return false;
-    return std::any_of(at->second->functions.begin(), at->second->functions.end(),
-                       [&](const Function& f) {
-                         return f.flags.no_writes && equals_ignore_case(f.name, args[1]);
-                       });
+    return std::any_of(
+        at->second->functions.begin(), at->second->functions.end(),
+        [&](const Function& f) { return f.flags.*flag && equals_ignore_case(f.name, args[1]); });
   }
   if (by_sha(spec)) {
     const auto program = server_.scripts.find(to_lower(args[1]));
-    return program && program->flags.no_writes;
+    return program && program->flags.*flag;
   }
   const auto program = read_program(args[1]);
-  return program && program->flags.no_writes;
+  return program && program->flags.*flag;
 }
 
 Reach reach_of(const CommandSpec& spec, Args args, const NodeScripts& scripts) {
@@ -78,6 +77,11 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
   const bool alone = server_.alone();
   const bool several =
       std::any_of(slots.begin(), slots.end(), [&](Slot s) { return s != slots[0]; });
+  // The other port is one Redis.
+  if (!alone && c.cluster_aware && script_says(spec, args, &ScriptFlags::no_cluster)) {
+    reply.error("Can not run script on cluster, 'no-cluster' flag is set.");
+    return c.end(0);
+  }
   if (!alone && several && c.cluster_aware) {
     reply.error(Errc::cross_slot);
     return c.end(0);
@@ -122,6 +126,7 @@ void Worker::route_script(Connection& c, const CommandSpec& spec, Args args, Rep
     (void)scripts_->interpreter().load(args[1]);
   Request r = request_of(c, spec, args, slot);
   r.commands.back().rights = rights_of(c);
+  r.spans = !alone && !c.cluster_aware;
   if (!alone) bring_text(r.commands.back(), server_.scripts);
   submit(std::move(r));
 }

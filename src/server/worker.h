@@ -31,6 +31,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/peer_link.h"
+#include "script/program.h"
 #include "server/blocking.h"
 #include "server/connection.h"
 #include "server/info.h"
@@ -275,7 +276,7 @@ class Worker final : public EngineHost {
   void unknown(Connection& c, Args args, Reply& reply);
   bool queue_in_multi(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   bool paused(const Connection& c, const CommandSpec& spec, Args args);
-  bool only_reads(const CommandSpec& spec, Args args);
+  bool script_says(const CommandSpec& spec, Args args, bool ScriptFlags::*flag);
   void measure(Connection& c, const CommandSpec& spec, Args args);
   void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void route(Connection& c, Call& call, Reply& reply);

@@ -338,9 +338,6 @@ bool WorkerScripts::has_room() {
 std::size_t WorkerScripts::databases() {
   return worker_.space().databases();
 }
-bool WorkerScripts::on_ring() {
-  return !worker_.server().alone();
-}
 
 bool WorkerScripts::allows_all() {
   return worker_.server().all_in_scripts;

@@ -95,7 +95,6 @@ class WorkerScripts final : public ScriptHost {
   void denied(const ScriptRights& rights, const CommandSpec& spec, Args args) override;
   bool has_room() override;
   std::size_t databases() override;
-  bool on_ring() override;
   bool allows_all() override;
   bool breathe() override;
 

@@ -116,7 +116,7 @@ static_assert(kind_names.size() == static_cast<std::size_t>(Kind::end));
 
 // What runs, or is heard, in the order in which it was sent.
 constexpr bool is_ordered(Kind k) {
-  return k == Kind::forward || k == Kind::publish;
+  return k == Kind::forward || k == Kind::publish || k == Kind::walk;
 }
 
 // Answers may still reach a peer whose own link to us is up when ours to it is not; requests are

@@ -23,7 +23,7 @@ TEST_CASE("sim: whole rings under faults keep their promises") {
 // went on from there.
 TEST_CASE("sim: seeds that failed once") {
   gyre::log_level(gyre::LogLevel::warning);
-  for (const std::uint64_t seed : {279UL, 324UL, 356UL, 1143UL, 1629UL, 93268708UL}) {
+  for (const std::uint64_t seed : {279UL, 324UL, 356UL, 1143UL, 1629UL, 103UL, 93268708UL}) {
     const auto run = gyre::sim::run_seed(seed, {.loud = false});
     INFO(run.report);
     CHECK(run.passed);

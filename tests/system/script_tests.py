@@ -224,8 +224,25 @@ def script_ring_any_node():
             eq(c("EVAL", COUNT, 1, key, 1), 3 * (i // 20) + 3)
         eq(b("EVALSHA", sha, 1, "sum", 1), 1, "an EVAL makes it known where it was sent, wherever it ran")
         eq(c("EVALSHA", sha, 1, "sum", -1), 0)
+        # One text that wants other keys each time, of this slot and that, declared or not.
+        any_of = "return redis.call(unpack(ARGV))"
+        two = "local n = redis.call('INCR', KEYS[1]); return n + redis.call('INCR', ARGV[1])"
+        for i in range(40):
+            eq(a("EVAL", any_of, 0, "SET", "any%d" % i, i), "OK")
+            eq(b("EVAL_RO", any_of, 0, "GET", "any%d" % i), b"%d" % i)
+            eq(c("EVAL", any_of, 1, "any%d" % i, "GET", "any%d" % i), b"%d" % i)
+            eq(c("EVAL", two, 1, "two", "{two}far" if i < 3 else "far%d" % i), 2 * (i + 1) if i < 3 else i + 2)
+            # Nothing but the slot of its keys for a while, and then more.
+            key = "own%d" % (i % 4)
+            eq(b("EVAL", "if ARGV[1] ~= '' then return redis.call('GET', ARGV[1]) end return redis.call('INCR', KEYS[1])", 1, key, "any1" if i % 7 == 6 else ""),
+               b"1" if i % 7 == 6 else sum(1 for k in range(i + 1) if k % 4 == i % 4 and k % 7 != 6))
+        eq(a("EVAL", "#!lua flags=no-cluster\nreturn 1", 0), 1, "this port is one Redis")
+        eq(error_of(ring[0].client(cluster=True), "EVAL", "#!lua flags=no-cluster\nreturn 1", 0).code, "ERR")
+        eq(error_of(a, "BLMPOP", "0.01", 2, "a", "LEFT").code, "ERR")
         for r in clients:
             eq(r.pipeline([("GET", "n%d" % i) for i in range(20)]), [b"9"] * 20)
+            eq(r.pipeline([("SET", "order:%d" % i, 1) for i in range(8)] + [("KEYS", "order:*")])[-1].__len__(), 8, "KEYS comes behind what was sent before it")
+            r("DEL", *["order:%d" % i for i in range(8)])
             eq(r("EVAL", "return 1 + ARGV[1]", 0, 2), 3)
             eq(r("EVAL", "return 1", 2, "a", "b"), 1)
             eq(r("EVAL", "return redis.call('SET', KEYS[1], redis.call('INCR', KEYS[2]))", 2, "{t}a", "{t}b"), "OK")

@@ -91,6 +91,18 @@ def spanning_any_node():
             ok("spanning_transactions:0" not in stats, "they are counted")
 
 
+@test(quick=True, gyre=True)
+def spanning_pipelines_in_order():
+    """What goes over all slots sees what the same client sent before it, also where that waits for a hold."""
+    with Cluster(3) as ring:
+        for node in ring:
+            with node.client() as r:
+                for i in range(40):
+                    got = r.pipeline([("COPY", "a", "c", "DB", 1), ("SADD", "a", i), ("KEYS", "*"), ("MSET", "b", 1, "d", 2), ("SET", "d", 3), ("DBSIZE",),
+                                      ("MSET", "b", 1, "d", 2), ("SET", "d", 3), ("FLUSHALL",), ("DBSIZE",), ("GET", "d")])
+                    eq(got, [0, 1, [b"a"], "OK", "OK", 3, "OK", "OK", "OK", 0, None])
+
+
 @test(quick=True, gyre=True, limit=120)
 def spanning_four_threads():
     """The same where each node has four threads, and a single replica of each slot."""

@@ -39,7 +39,8 @@ struct Nodes {
   }
   void tell(std::size_t node, const Setting& change) {
     SettingsTold m;
-    Settings::tell({change}, 0, m);
+    const std::vector<Setting> changes{change};
+    Settings::tell(changes, 0, m);
     for (std::size_t to = 0; to < nodes.size(); ++to) send(node, to, m);
   }
   void deliver() {

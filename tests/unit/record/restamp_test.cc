@@ -57,6 +57,17 @@ TEST_CASE("restamp: records and stubs keep the order of all that they hold") {
       }
       REQUIRE(valid_effect(whole));
 
+      // The clock may be behind what stays.
+      Restamp below(limit, 1);
+      Effect low = whole;
+      below.collect(low);
+      HybridClock behind(8);
+      below.draw(behind, {.wall = 0, .ahead_ms = 0});
+      below.rewrite(low);
+      CHECK(low.version == low.newest());
+      CHECK(low.version >= low.claim);
+      CHECK((low.expiry.version <= low.floor || !low.expired || valid_effect(low)));
+
       Restamp again(limit, 1);
       again.collect(whole);
       HybridClock clock(8);

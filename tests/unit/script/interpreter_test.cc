@@ -32,13 +32,12 @@ class Host final : public ScriptHost {
   void denied(const ScriptRights&, const CommandSpec&, Args) override { ++denials; }
   bool has_room() override { return room; }
   std::size_t databases() override { return 16; }
-  bool on_ring() override { return ring; }
   bool breathe() override { return ++breaths >= kill_at; }
 
   std::map<std::string, std::shared_ptr<const Program>> programs;
   std::uint64_t flushed = 0;
   std::shared_ptr<Libraries> functions = std::make_shared<Libraries>();
-  bool room = true, ring = false;
+  bool room = true;
   std::vector<std::string> errors;
   int denials = 0;
   int calls = 0, breaths = 0, kill_at = 1 << 30;
@@ -304,9 +303,6 @@ TEST_SUITE("script/") {
     CHECK(s.eval("#!lua flags=foo\nreturn 1") == "-ERR Unexpected flag in script shebang: foo");
     CHECK(s.eval("#!js\nreturn 1") == "-ERR Unexpected engine in script shebang: #!js");
     CHECK(s.eval("#!lua") == "-ERR Invalid script shebang");
-    s.host.ring = true;
-    CHECK(s.eval("#!lua flags=no-cluster\nreturn 1") ==
-          "-ERR Can not run script on cluster, 'no-cluster' flag is set.");
     s.host.room = false;
     CHECK(has(s.eval("#!lua\nreturn 1"), "-OOM allow-oom flag is not set on the script"));
     CHECK(s.eval("#!lua flags=allow-oom\n" + set) == "+OK");

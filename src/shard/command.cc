@@ -23,14 +23,16 @@ KeyRef CommandContext::find_in(KeySpace& space, std::string_view key, Slot slot,
   ref.node = ref.found.node();
   if (ref.node && record_live(*ref.node)) {
     ref.visible = !record_expired(*ref.node, now);
-    if (!ref.visible && record_outlives(*ref.node)) {
-      // Its register is dead then.
-      space.end_expiry(slot, hash, in, *ref.node);
-      ref.found = space.locate(slot, in, key, hash);
-      ref.node = ref.found.node();
-      ref.visible = ref.node && record_live(*ref.node);
+    if (!ref.visible) [[unlikely]] {
+      if (record_outlives(*ref.node)) {
+        // Its register is dead then.
+        space.end_expiry(slot, hash, in, *ref.node);
+        ref.found = space.locate(slot, in, key, hash);
+        ref.node = ref.found.node();
+        ref.visible = ref.node && record_live(*ref.node);
+      }
+      met_expired |= !ref.visible;
     }
-    met_expired |= !ref.visible;
   }
   ref.visible ? ++hits : ++misses;
   if (ref.visible && uses) space.access().touch(*ref.node, random);

@@ -11,15 +11,16 @@ std::uint64_t digest_of(std::uint8_t kind, std::string_view name, Version versio
   return hash64(name, version.bits * 8 + kind);
 }
 
-}  // namespace
-
-WireSetting Settings::wire(const Key& key, const Value& value) {
-  return {.kind = key.first,
-          .gone = !value.value,
-          .version = value.version,
-          .name = key.second,
-          .value = value.value ? std::string_view(*value.value) : std::string_view()};
+WireSetting wire(std::uint8_t kind, std::string_view name, const std::optional<std::string>& value,
+                 Version version) {
+  return {.kind = kind,
+          .gone = !value,
+          .version = version,
+          .name = name,
+          .value = value ? std::string_view(*value) : std::string_view()};
 }
+
+}  // namespace
 
 Settings::Known::iterator Settings::drop(Known::iterator at) {
   digest_ -= digest_of(at->first.first, at->first.second, at->second.version);
@@ -84,7 +85,7 @@ void Settings::tell_all(NodeIndex to, const Send& send) {
   SettingsTold m;
   std::size_t size = 0;
   for (const auto& [key, value] : known_) {
-    m.settings.push_back(wire(key, value));
+    m.settings.push_back(wire(key.first, key.second, value.value, value.version));
     size += key.second.size() + m.settings.back().value.size();
     if (size < bytes_at_once) continue;
     send(to, m);
@@ -98,14 +99,8 @@ void Settings::tell_all(NodeIndex to, const Send& send) {
 
 void Settings::tell(const std::vector<Setting>& changes, std::uint64_t id, SettingsTold& message) {
   message.id = id;
-  for (const Setting& s : changes) {
-    message.settings.push_back(
-        {.kind = static_cast<std::uint8_t>(s.kind),
-         .gone = !s.value,
-         .version = s.version,
-         .name = s.name,
-         .value = s.value ? std::string_view(*s.value) : std::string_view()});
-  }
+  for (const Setting& s : changes)
+    message.settings.push_back(wire(static_cast<std::uint8_t>(s.kind), s.name, s.value, s.version));
 }
 
 std::optional<std::string> Settings::value(SettingKind kind, std::string_view name) const {

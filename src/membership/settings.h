@@ -81,7 +81,6 @@ class Settings {
   };
   using Known = std::map<Key, Value>;
 
-  static WireSetting wire(const Key& key, const Value& value);
   Known::iterator drop(Known::iterator at);
   void tell_all(NodeIndex to, const Send& send);
 

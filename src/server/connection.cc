@@ -108,10 +108,6 @@ std::uint64_t Connection::reserve() {
   return place;
 }
 
-bool Connection::waits_for_answer() const {
-  return std::any_of(line_.begin(), line_.end(), [](const Place& p) { return !p.ready; });
-}
-
 void Connection::fill(std::uint64_t place, std::string&& bytes, std::uint64_t gate) {
   if (line_.empty() || place < line_.front().id) return;
   const std::size_t index = static_cast<std::size_t>(place - line_.front().id);

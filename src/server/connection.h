@@ -139,10 +139,8 @@ class Connection final : public Stream {
   std::uint64_t next_place() const { return next_place_; }
   bool line_empty() const { return line_.empty(); }
   // A command of it has no answer yet.
-  bool waits_for_answer() const;
-  // The replies of commands that were sent before, and are not there.
-  std::size_t unanswered() const { return unanswered_; }
-  bool waits_for_earlier = false;  // suspended until there are none
+  bool waits_for_answer() const { return unanswered_ > 0; }
+  bool waits_for_earlier = false;  // suspended until all have
   // What it is to client-output-buffer-limit.
   ClientClass output_class() const {
     return syncing()      ? ClientClass::replica
@@ -217,7 +215,7 @@ class Connection final : public Stream {
   std::string out_;        // ready to leave
   std::deque<Place> line_;
   std::uint64_t next_place_ = 1;
-  std::size_t unanswered_ = 0;
+  std::size_t unanswered_ = 0;  // places of the line that wait for their reply
   std::size_t line_bytes_ = 0;
   std::size_t begun_at_ = 0;  // begin()'s offset in its string
   bool begun_in_line_ = false;

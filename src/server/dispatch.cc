@@ -259,7 +259,7 @@ void Worker::dispatch_carefully(Connection& c, Call& call) {
   }
   // What goes over all slots does not overtake what this client sent before and still waits for a
   // slot.
-  if ((spec->flags & flag::all_slots) && !server_.alone() && c.unanswered() > 0) {
+  if ((spec->flags & flag::all_slots) && !server_.alone() && c.waits_for_answer()) {
     c.reply_mode = mode_before;
     c.waits_for_earlier = true;
     return c.begin_again_later(OwnedCommand(*spec, c.db, call.args));

@@ -24,6 +24,11 @@ MemoryFigures memory_figures(Server& server);
 // `used` alone.
 std::uint64_t used_memory(Server& server);
 
+// 0 where there is nothing to compare with.
+inline double ratio(std::uint64_t a, std::uint64_t b) {
+  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+}
+
 std::string allocator_name();
 // Gives back to the system what the allocator keeps without need. False: it cannot.
 bool purge_allocator();

@@ -16,10 +16,6 @@ namespace {
 constexpr std::uint64_t judged_from = std::uint64_t{32} << 20;
 constexpr double peak_much = 1.5, fragmented = 1.4, overhead_much = 1.1;
 
-double ratio(std::uint64_t a, std::uint64_t b) {
-  return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
-}
-
 void stats(SessionCall& call) {
   Server& server = call.server();
   const MemoryFigures f = memory_figures(server);

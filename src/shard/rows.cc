@@ -128,8 +128,8 @@ Result<void> RowReader::row(std::string_view key, std::string_view value) {
     effect_.db = db;
     open_ = true;
     if (!parse_header(value))
-      return Error(Errc::corrupt,
-                   "the store holds a bad record header: " + hex(key) + " = " + hex(value));
+      return Error(Errc::corrupt, "the store holds a bad record header: " + hex(key) + " = " +
+                                      hex(value.substr(0, 64)));
     return {};
   }
   if (!parse_element(in.rest(), value))

@@ -47,6 +47,7 @@
 #include "ring/ring.h"
 #include "shard/command.h"
 #include "shard/keyspace.h"
+#include "shard/walk.h"
 #include "sync/inquiry.h"
 #include "sync/rounds.h"
 #include "wire/messages.h"
@@ -731,10 +732,17 @@ class Engine final : private SyncHost,
     std::map<std::uint16_t, std::string> slots;  // by peer, as bits
     SteadyMs at = 0;
   };
-  void walk_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
-                 WalkResult& part);
-  void flush_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
-                  std::uint64_t id);
+  // This node's part of a walk, when it waits for transactions.
+  struct WalkBehindParts {
+    std::uint64_t id = 0;
+    SlotSet slots;
+    std::vector<std::pair<Slot, std::string>> parts;  // prepared when the walk came, by key
+    SteadyMs until = 0;
+  };
+  void walk_slots(const WalkRequest& request, const SlotSet& slots, std::uint64_t id);
+  bool go_on_walks();
+  void walk_here(const WalkRequest& request, const SlotSet& slots, WalkResult& part);
+  void flush_here(const WalkRequest& request, const SlotSet& slots, std::uint64_t id);
   void on_walk(NodeIndex from, const Walk& m);
   void on_walk_answer(NodeIndex from, const WalkAnswer& m);
   void ask_walk(Walking& w, std::uint64_t id, const Walking::Asked& part, UnixMs clock);
@@ -826,6 +834,7 @@ class Engine final : private SyncHost,
   std::vector<Arrived> arrived_;
   Version set_back_at_{};  // zero: not since the start
   std::unordered_map<std::uint64_t, Walking> walks_;
+  std::vector<WalkBehindParts> walks_behind_parts_;
   std::unordered_map<std::uint64_t, std::pair<std::uint64_t, WalkResult>>
       flushes_;  // op id -> walk
   Waiters waiters_;

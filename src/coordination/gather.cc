@@ -314,7 +314,7 @@ bool Engine::go_on_behind_holds() {
     if (space_.parts_touched()) look_at_parts();
     any = true;
   }
-  if (!held_) any |= transactions_.run();
+  if (!held_) any |= transactions_.run() | go_on_walks();
   return any;
 }
 

@@ -149,6 +149,15 @@ std::span<const std::string> Holds::prepared(Slot slot) const {
   return at == parts_.end() ? std::span<const std::string>() : at->second;
 }
 
+std::vector<std::pair<Slot, std::string>> Holds::prepared(const SlotSet& slots) const {
+  std::vector<std::pair<Slot, std::string>> out;
+  for (const auto& [number, keys] : parts_) {
+    if (!slots.test(number)) continue;
+    for (const std::string& key : keys) out.emplace_back(Slot{number}, key);
+  }
+  return out;
+}
+
 void Holds::notice() {
   for (const auto& [slot, key] : space_.take_parts_touched()) {
     const PartRecord record = part_of(slot, key);

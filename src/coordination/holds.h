@@ -29,6 +29,7 @@
 #include "metrics/metrics.h"
 #include "shard/holds.h"
 #include "shard/keyspace.h"
+#include "shard/walk.h"
 
 namespace gyre {
 
@@ -92,6 +93,7 @@ class Holds {
   void begin_acting(Slot slot);
   // The keys of the prepared ones.
   std::span<const std::string> prepared(Slot slot) const;
+  std::vector<std::pair<Slot, std::string>> prepared(const SlotSet& slots) const;
   // There are none. What a prepared one holds was stamped when its slot was: until it is settled T
   // must not pass that, or its effects would come too late.
   bool settled(Slot slot) const { return !parts_.contains(slot.value); }

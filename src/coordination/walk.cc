@@ -2,9 +2,8 @@
 //
 // walk() splits this shard's slots by who acts for them, runs the part of this node here and sends
 // the others a Walk; the results are joined. A slot for which nobody can be reached makes the walk
-// fail.
-
-#include "shard/walk.h"
+// fail. A part of a walk that meets prepared parts of transactions waits until they are settled:
+// the client may have been told of them, and would miss what they have written.
 
 #include <algorithm>
 
@@ -17,7 +16,10 @@
 namespace gyre {
 namespace {
 
-std::string bitmap(const std::bitset<slots_total>& slots) {
+// Longer than a part stays prepared where nobody dies. After that the walk shows what is there.
+constexpr std::int64_t behind_parts_ms = 1000;
+
+std::string bitmap(const SlotSet& slots) {
   std::string out(slots_total / 8, '\0');
   for (std::size_t s = 0; s < slots_total; ++s) {
     if (slots.test(s)) out[s / 8] = static_cast<char>(out[s / 8] | (1 << (s % 8)));
@@ -39,7 +41,7 @@ void Engine::walk(WalkRequest&& request) {
     held_tasks_.push_back([this, kept] { walk(std::move(*kept)); });
     return;
   }
-  std::map<std::uint16_t, std::bitset<slots_total>> by_node;
+  std::map<std::uint16_t, SlotSet> by_node;
   Walking w;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot slot{static_cast<std::uint16_t>(space_.first_slot().value + i)};
@@ -74,10 +76,45 @@ void Engine::walk(WalkRequest&& request) {
   const WalkRequest copy = w.request;
   walks_.emplace(id, std::move(w));
   if (own == by_node.end()) return walk_part_done(id, {});
-  if (copy.what == WalkKind::flush) return flush_here(copy, own->second, id);
+  walk_slots(copy, own->second, id);
+}
+
+void Engine::walk_slots(const WalkRequest& request, const SlotSet& slots, std::uint64_t id) {
+  if (request.what == WalkKind::flush) return flush_here(request, slots, id);
+  if (space_.parts_touched()) look_at_parts();
+  if (auto parts = holds_.prepared(slots); !parts.empty()) {
+    metrics_.walks_waited.add();
+    walks_behind_parts_.push_back(
+        {id, slots, std::move(parts), clock_.steady_ms() + behind_parts_ms});
+    return;
+  }
   WalkResult part;
-  walk_here(copy, own->second, part);
+  walk_here(request, slots, part);
   walk_part_done(id, std::move(part));
+}
+
+bool Engine::go_on_walks() {
+  if (walks_behind_parts_.empty()) [[likely]]
+    return false;
+  const SteadyMs now = clock_.steady_ms();
+  std::vector<WalkBehindParts> go_on;
+  std::erase_if(walks_behind_parts_, [&](WalkBehindParts& w) {
+    std::erase_if(w.parts, [&](const auto& part) {
+      const auto prepared = holds_.prepared(part.first);
+      return std::find(prepared.begin(), prepared.end(), part.second) == prepared.end();
+    });
+    if (!w.parts.empty() && now < w.until) return false;
+    go_on.push_back(std::move(w));
+    return true;
+  });
+  for (const WalkBehindParts& w : go_on) {
+    const auto at = walks_.find(w.id);
+    if (at == walks_.end()) continue;  // it has failed meanwhile
+    WalkResult part;
+    walk_here(at->second.request, w.slots, part);
+    walk_part_done(w.id, std::move(part));
+  }
+  return !go_on.empty();
 }
 
 // `clock`: what the peer is expected to stamp now.
@@ -118,10 +155,9 @@ void Engine::walk_alone(const WalkRequest& request, WalkResult& part) {
   }
 }
 
-void Engine::walk_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
-                       WalkResult& part) {
+void Engine::walk_here(const WalkRequest& request, const SlotSet& slots, WalkResult& part) {
   const UnixMs now = clock_.wall_ms();
-  const std::bitset<slots_total>* filter = alone_ ? nullptr : &slots;
+  const SlotSet* filter = alone_ ? nullptr : &slots;
   const auto keep = [&](std::string_view key) { part.keys.emplace_back(key); };
   switch (request.what) {
     case WalkKind::count:
@@ -154,8 +190,7 @@ void Engine::walk_here(const WalkRequest& request, const std::bitset<slots_total
   }
 }
 
-void Engine::flush_here(const WalkRequest& request, const std::bitset<slots_total>& slots,
-                        std::uint64_t id) {
+void Engine::flush_here(const WalkRequest& request, const SlotSet& slots, std::uint64_t id) {
   const int need = request.write_level.of(n_);
   if (disk_failing_) return walk_part_done(id, WalkResult{.failed = true});
   Turn& turn = open_turn();
@@ -232,7 +267,7 @@ void Engine::on_walk(NodeIndex from, const Walk& m) {
   w.request.count = m.count;
   w.request.pattern.assign(m.pattern);
   w.request.type.assign(m.type);
-  std::bitset<slots_total> slots;
+  SlotSet slots;
   for (std::size_t s = 0; s < slots_total; ++s) {
     const Slot slot{static_cast<std::uint16_t>(s)};
     if ((static_cast<unsigned char>(m.slots[s / 8]) >> (s % 8) & 1) && space_.owns(slot) &&
@@ -243,10 +278,7 @@ void Engine::on_walk(NodeIndex from, const Walk& m) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
   const WalkRequest copy = w.request;
   walks_.emplace(id, std::move(w));
-  if (copy.what == WalkKind::flush) return flush_here(copy, slots, id);
-  WalkResult part;
-  walk_here(copy, slots, part);
-  walk_part_done(id, std::move(part));
+  walk_slots(copy, slots, id);
 }
 
 void Engine::on_walk_answer(NodeIndex from, const WalkAnswer& m) {

@@ -147,3 +147,22 @@ TEST_CASE("spanning: nothing is left of transactions that have ended") {
     CHECK(node->waiting() == "");
   }
 }
+
+// Its client has the answer when all parts are prepared. They are carried out later.
+TEST_CASE("spanning: KEYS, SCAN and DBSIZE show what its client was told") {
+  ThreeNodes ring(4);
+  std::uint64_t waited = 0;
+  for (int i = 0; i < 30; ++i) {
+    CAPTURE(i);
+    const auto [a, b] = keys_of(ring, 1, 2, i);
+    const std::uint64_t id = ring.start(0, {"MSETNX", a, "1", b, "2"});
+    ring.run(20);
+    ring.network.set_delay(0, 2, 500, 5000);
+    REQUIRE(ring.answer(id) == ":1\r\n");
+    CHECK(ring.ask(i % 3, {"DBSIZE"}) == ":" + std::to_string(2 * (i + 1)) + "\r\n");
+    CHECK(ring.ask((i + 1) % 3, {"KEYS", b}).ends_with(b + "\r\n"));
+    ring.network.set_delay(0, 2, 50, 300);
+  }
+  for (const auto& node : ring.nodes) waited += node->metrics().walks_waited.get();
+  CHECK(waited > 5);
+}

@@ -1,5 +1,6 @@
 // Settings: what holds on every node of the ring and is neither data nor the ring itself: users,
-// libraries of functions, scripts that were loaded, options that CONFIG SET gives the whole ring.
+// libraries of functions, scripts that were loaded, options that CONFIG SET gives the whole ring,
+// and whose clients track by prefix.
 //
 // Each is a register by kind and name, and the highest version wins, so nodes may change them apart
 // from each other. A change is told to all peers that are up. When a link comes up both ends say a
@@ -35,7 +36,8 @@ enum class SettingKind : std::uint8_t {
   library = 2,
   script = 3,
   flushed = 4,
-  option = 5
+  option = 5,
+  prefixes = 6  // by a node's name: its clients are told of changes of keys that begin so
 };
 
 struct Setting {

@@ -120,7 +120,7 @@ void RingSettings::on_message(Worker& w, NodeIndex peer, const Envelope& envelop
     if (auto written = server_.save_functions(); !written)
       LOG_WARNING("libraries cannot be kept: %s", std::string(written.error().text()).c_str());
   }
-  for (const Setting& s : fresh) apply(s);
+  for (const Setting& s : fresh) apply(w, s);
   if (m.id != 0) w.engine().send(peer, 0, SettingsTaken{.id = m.id});
 }
 
@@ -140,6 +140,16 @@ void RingSettings::tick(Worker& w) {
   }
 }
 
+void finish_when_told(Worker& home, std::uint64_t client, std::uint64_t place, std::string&& out) {
+  const auto kept = std::make_shared<std::string>(std::move(out));
+  home.send_mail({0}, [=, to = home.shard()](Worker& first) {
+    first.server().ring_settings.tell(first, [=](Worker& told) {
+      told.send_mail(to,
+                     [=](Worker& back) { finish_later(back, client, place, std::move(*kept)); });
+    });
+  });
+}
+
 void answer_when_told(SessionCall& call, Answer answer) {
   Worker& home = call.worker;
   if (!call.server().ring_settings.untold()) return answer(call.reply);
@@ -148,23 +158,15 @@ void answer_when_told(SessionCall& call, Answer answer) {
     home.send_mail({0}, [](Worker& w) { w.server().ring_settings.tell(w, [](Worker&) {}); });
     return;
   }
-  const int protocol = call.reply.protocol();
-  const std::uint64_t place = call.later(true);
-  home.send_mail({0}, [=, to = home.shard(), client = call.connection.id](Worker& first) {
-    first.server().ring_settings.tell(first, [=](Worker& told) {
-      told.send_mail(to, [=](Worker& back) {
-        std::string out;
-        Reply reply(out, protocol);
-        answer(reply);
-        finish_later(back, client, place, std::move(out));
-      });
-    });
-  });
+  std::string out;
+  Reply reply(out, call.reply.protocol());
+  answer(reply);
+  finish_when_told(home, call.connection.id, call.later(true), std::move(out));
 }
 
 // ---- what others changed
 
-void RingSettings::apply(const Setting& setting) {
+void RingSettings::apply(Worker& w, const Setting& setting) {
   switch (setting.kind) {
     case SettingKind::user:
       return server_.accounts().take(setting.name,
@@ -177,6 +179,8 @@ void RingSettings::apply(const Setting& setting) {
     }
     case SettingKind::option:
       return apply_option(setting.name);
+    case SettingKind::prefixes:
+      return apply_prefixes(w, setting.name);
     default:  // libraries and flushes are applied as a whole; others are a later version's
       return;
   }
@@ -192,6 +196,25 @@ void RingSettings::apply_option(const std::string& name) {
   if (!set)
     LOG_WARNING("the ring's %s cannot be set here: %s", name.c_str(),
                 std::string(set.error().text()).c_str());
+}
+
+// What a node of this name has left behind in an earlier run it takes back.
+void RingSettings::apply_prefixes(Worker& w, const std::string& node) {
+  const auto peer = server_.ring().find(node);
+  if (!peer) return;
+  if (*peer == server_.self()) return server_.tracked_prefixes.say_again();
+  const auto names = std::make_shared<std::vector<std::string>>();
+  const auto text = value(SettingKind::prefixes, node);
+  Reader in(text ? std::string_view(*text) : std::string_view());
+  while (in.left() > 0 && in.ok()) names->emplace_back(in.bytes());
+  const TrackingClient reader = TrackingClient::of_peer(peer->value);
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    w.send_mail({static_cast<std::uint16_t>(i)}, [names, reader](Worker& there) {
+      TrackedKeys& tracked = there.space().tracked();
+      tracked.remove_prefixes(reader.client);
+      for (const std::string& name : *names) tracked.add_prefix(name, reader);
+    });
+  }
 }
 
 void RingSettings::apply_flush() {

@@ -65,7 +65,8 @@ class RingSettings {
   };
 
   Settings::Send sender(Worker& w) const;
-  void apply(const Setting& setting);
+  void apply(Worker& w, const Setting& setting);
+  void apply_prefixes(Worker& w, const std::string& node);
   void apply_libraries();
   void apply_option(const std::string& name);
   void apply_flush();

@@ -329,6 +329,11 @@ Result<void> Server::start() {
     return opened;
   if (auto loaded = load_functions(); !loaded) return loaded;
   if (auto loaded = ring_settings.load(); !loaded) return loaded;
+  if (!holds_all()) {
+    tracked_prefixes.on_change([this](std::optional<std::string> all) {
+      ring_settings.changed(SettingKind::prefixes, ring().node(self_).name, std::move(all));
+    });
+  }
 
   std::size_t threads = static_cast<std::size_t>(config_.threads.get());
   if (threads == 0) threads = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);

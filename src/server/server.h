@@ -109,6 +109,7 @@ class Server final : public StoreSink {
   std::atomic<std::uint64_t> clients{0};
   std::atomic<std::uint64_t> next_client_id{1};
   std::atomic<std::uint64_t> tracking_clients{0};
+  TrackedPrefixes tracked_prefixes;
   std::atomic<std::int64_t> pause_clients_until{0};  // wall ms
   std::atomic<bool> pause_writes_only{false};        // CLIENT PAUSE .. WRITE
   std::atomic<bool> active_expire{true};             // DEBUG SET-ACTIVE-EXPIRE

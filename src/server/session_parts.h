@@ -68,6 +68,8 @@ inline bool refused_inline(SessionCall& call) {
 // The reply to a change of what the whole ring shares (server/ring_settings.h): when all peers that
 // are up have it. Where it cannot come later they are told all the same.
 void answer_when_told(SessionCall& call, Answer answer);
+// The same for a reply that is written already, and was to come later.
+void finish_when_told(Worker& home, std::uint64_t client, std::uint64_t place, std::string&& out);
 
 // Runs ask(worker) on the thread of `shard`, then answer(result, reply) on this one. What both take
 // with them must own its bytes: the command's arguments are gone by then.
@@ -91,16 +93,23 @@ void ask_worker(SessionCall& call, ShardIndex shard, std::function<T(Worker&)> a
 }
 
 // The same of all threads of the node: answer(results by shard, reply). hold: the client's next
-// commands wait for it.
+// commands wait for it; told: until all peers have what answer() changed of what the ring shares.
 template <class T>
 void ask_workers(SessionCall& call, std::function<T(Worker&)> ask,
-                 std::function<void(std::vector<T>&&, Reply&)> answer, bool hold = false) {
+                 std::function<void(std::vector<T>&&, Reply&)> answer, bool hold = false,
+                 bool told = false) {
   Worker& home = call.worker;
   const std::size_t n = call.server().shards();
   if (n > 1 && refused_inline(call)) return;
   auto results = std::make_shared<std::vector<T>>(n);  // touched by this thread alone
   (*results)[home.shard().value] = ask(home);
-  if (n == 1) return answer(std::move(*results), call.reply);
+  if (n == 1) {
+    std::string out;
+    Reply reply(out, call.reply.protocol());
+    if (!told) return answer(std::move(*results), call.reply);
+    answer(std::move(*results), reply);
+    return answer_when_told(call, [&out](Reply& to) { to.raw(out); });
+  }
   const std::uint64_t place = call.later(hold);
   auto left = std::make_shared<std::size_t>(n - 1);
   for (std::size_t i = 0; i < n; ++i) {
@@ -115,7 +124,8 @@ void ask_workers(SessionCall& call, std::function<T(Worker&)> ask,
         std::string out;
         Reply reply(out, protocol);
         answer(std::move(*results), reply);
-        finish_later(back, client, place, std::move(out));
+        told ? finish_when_told(back, client, place, std::move(out))
+             : finish_later(back, client, place, std::move(out));
       });
     });
   }

@@ -126,11 +126,15 @@ void begin(SessionCall& call, Wanted&& given) {
         } else {
           home.server().tracking_clients.fetch_add(1);
         }
-        t.prefixes.insert(wanted->prefixes.begin(), wanted->prefixes.end());
+        TrackedPrefixes::Prefixes fresh;
+        for (const std::string& prefix : wanted->prefixes) {
+          if (t.prefixes.insert(prefix).second) fresh.insert(prefix);
+        }
+        home.server().tracked_prefixes.add(fresh);
         c->tracking = std::make_unique<ClientTracking>(std::move(t));
         reply.ok();
       },
-      true);
+      true, wanted->tracking.bcast);
 }
 
 void tracking(SessionCall& call) {
@@ -138,11 +142,6 @@ void tracking(SessionCall& call) {
   if (!on && !is_word(call.args[2], "off")) return call.reply.error(Errc::syntax);
   Wanted wanted{};
   if (!parse(call, wanted)) return;
-  if (on && wanted.tracking.bcast && !call.server().holds_all()) {
-    return call.reply.error(
-        "CLIENT TRACKING BCAST works where the node has a replica of every slot: it would not hear "
-        "of the others' changes");
-  }
   if (on) return fits(call, wanted) ? begin(call, std::move(wanted)) : void();
   call.worker.stop_tracking(call.connection);
   call.reply.ok();

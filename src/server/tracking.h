@@ -2,11 +2,14 @@
 // TRACKING). What it has read is with the shards (shard/tracked_keys.h); the way of an invalidation
 // from there to the client is server/worker_tracking.cc.
 //
-// Only on a node that is alone: on a ring a key's shard may be another node's.
 // Threading: its client's thread.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +36,28 @@ struct ClientTracking {
     if (bcast) return false;
     return optin ? caching == Caching::yes : !(optout && caching == Caching::no);
   }
+};
+
+// What all clients of this node track by prefix, for the nodes that have replicas which it has not:
+// they tell it of changes there (SettingKind::prefixes). Threading: any.
+class TrackedPrefixes {
+ public:
+  using Prefixes = std::set<std::string, std::less<>>;
+  // changed() gets all of them, one behind the other as put_bytes() writes; nothing: there are
+  // none. Until it is set nothing is counted.
+  void on_change(std::function<void(std::optional<std::string>)> changed) {
+    changed_ = std::move(changed);
+  }
+  void add(const Prefixes& prefixes);
+  void remove(const Prefixes& prefixes);
+  void say_again();
+
+ private:
+  void say() const;
+
+  std::mutex mutex_;
+  std::map<std::string, std::size_t> clients_;  // by prefix
+  std::function<void(std::optional<std::string>)> changed_;
 };
 
 }  // namespace gyre

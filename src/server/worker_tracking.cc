@@ -10,6 +10,7 @@
 
 #include <utility>
 
+#include "base/bytes.h"
 #include "ring/slot.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -41,6 +42,38 @@ std::string frame_of(const TrackedKeys::Told& told, int protocol) {
 }
 
 }  // namespace
+
+void TrackedPrefixes::add(const Prefixes& prefixes) {
+  const std::lock_guard lock(mutex_);
+  if (!changed_) return;
+  bool more = false;
+  for (const std::string& p : prefixes) more |= clients_[p]++ == 0;
+  if (more) say();
+}
+
+void TrackedPrefixes::remove(const Prefixes& prefixes) {
+  const std::lock_guard lock(mutex_);
+  if (!changed_) return;
+  bool fewer = false;
+  for (const std::string& p : prefixes) {
+    const auto at = clients_.find(p);
+    if (at == clients_.end() || --at->second > 0) continue;
+    clients_.erase(at);
+    fewer = true;
+  }
+  if (fewer) say();
+}
+
+void TrackedPrefixes::say_again() {
+  const std::lock_guard lock(mutex_);
+  if (changed_) say();
+}
+
+void TrackedPrefixes::say() const {
+  std::string all;
+  for (const auto& [prefix, clients] : clients_) put_bytes(all, prefix);
+  changed_(clients_.empty() ? std::nullopt : std::optional(std::move(all)));
+}
 
 Tracking Worker::tracking_of(const Connection& c) const {
   if (!c.tracking) return {};
@@ -81,8 +114,13 @@ void Worker::invalidate_at(NodeIndex peer, const TrackedKeys::Told& told) {
     return;
   }
   for (const std::string& key : told.keys) {
+    const Slot slot = key_slot(key);
+    // Of changes below a prefix one node tells, and not where a replica of its own shows them.
+    if (told.broadcast &&
+        (server_.ring().is_replica(peer, slot) || engine_->acting_node(slot) != server_.self()))
+      continue;
     m.keys = {key};
-    engine_->send(peer, engine_->shard_at(peer, key_slot(key)), m);
+    engine_->send(peer, engine_->shard_at(peer, slot), m);
   }
 }
 
@@ -162,6 +200,7 @@ void Worker::stop_tracking(Connection& c) {
   if (!c.tracking) return;
   server_.tracking_clients.fetch_sub(1);
   if (!c.tracking->prefixes.empty()) forget_prefixes(c.id);
+  server_.tracked_prefixes.remove(c.tracking->prefixes);
   c.tracking.reset();
 }
 

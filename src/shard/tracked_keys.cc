@@ -130,6 +130,11 @@ void TrackedKeys::lost_sight() {
     });
     at = at->second.empty() ? readers_.erase(at) : std::next(at);
   }
+  for (const auto& [prefix, readers] : prefixes_) {
+    for (const TrackingClient& r : readers) {
+      if (!r.is_peer()) tell_of_all(r);
+    }
+  }
   look_again();
 }
 

@@ -12,7 +12,7 @@
 //
 // On a ring the thread of a key's slot at the client's node remembers, and notes the changes that
 // reach the replica there. Where there is none, the node that acts remembers the client's node as a
-// reader (of_peer), and tells it once.
+// reader (of_peer), and tells it once; the prefixes of such a node's clients it has as well.
 //
 // Bounds: tracking-table-max-keys, divided among the shards; beyond it some key's clients are told
 // as if it had changed. Threading: as KeySpace.

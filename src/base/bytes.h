@@ -23,6 +23,15 @@ inline std::uint64_t load_be64(const char* from) {
   return __builtin_bswap64(v);
 }
 
+// Empties a buffer that is used again, and gives back what a burst has made of it.
+inline void clear_buffer(std::string& s) {
+  constexpr std::size_t kept = std::size_t{128} << 10;
+  if (s.capacity() > kept) [[unlikely]]
+    s = std::string();
+  else
+    s.clear();
+}
+
 // Equality of short byte strings without a call: keys and names.
 inline bool equal_bytes(std::string_view a, std::string_view b) {
   const std::size_t n = a.size();

@@ -8,10 +8,15 @@
 //
 //   slab:  | owner, free blocks, room at the end, counts, links: 64 bytes | block | block | ...
 //
+// After many deletes and changes of size slabs are left with few blocks each. Those that others of
+// their class have room for are chosen to drain: nothing is given out of them any more, and whoever
+// owns a block there that can move (drains()) is to move it.
+//
 // Threading: one instance per shard, used by its thread alone. The address sanitizer's builds send
 // everything to malloc, so that it sees each block.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -19,6 +24,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include "base/assert.h"
 
@@ -39,7 +46,7 @@ class Slabs {
       std::free(all_);
       all_ = next;
     }
-    while (spare_) std::free(pop_spare());
+    drop_spare();
   }
 
   // The bytes that a block of `size` really takes.
@@ -56,7 +63,10 @@ class Slabs {
     *owner = this;
     return reinterpret_cast<char*>(owner) + prefix;
 #else
-    if (bytes > largest) return checked(std::malloc(bytes));
+    if (bytes > largest) {
+      large_ += bytes;
+      return checked(std::malloc(bytes));
+    }
     const std::size_t c = class_of(bytes);
     Slab* s = room_[c];
     if (!s) s = new_slab(c, bytes);
@@ -68,7 +78,7 @@ class Slabs {
       s->at += s->size;
     }
     ++s->used;
-    if (!s->has_room()) unlink(c, s);
+    if (!s->has_room()) unlink(room_[c], s);
     return block;
 #endif
   }
@@ -79,18 +89,21 @@ class Slabs {
 #if defined(__SANITIZE_ADDRESS__) || defined(GYRE_NO_SLABS)
     std::free(static_cast<char*>(block) - prefix);
 #else
-    if (bytes > largest) return std::free(block);
+    if (bytes > largest) {
+      large_ -= bytes;
+      return std::free(block);
+    }
     Slab* const s = slab_of(block);
     const bool had_room = s->has_room();
     std::memcpy(block, &s->free, sizeof(void*));
     s->free = block;
     --s->used;
-    const std::size_t c = class_of(bytes);
-    if (!had_room) {
-      link(c, s);
-    } else if (s->used == 0 && (s->prev || s->next)) {
+    Slab*& list = s->drains ? draining_ : room_[class_of(bytes)];
+    if (!had_room && !s->drains) {
+      link(list, s);
+    } else if (s->used == 0 && (s->drains || s->prev || s->next)) {
       // The last slab with room of a class stays: it is wanted again soon.
-      retire(c, s);
+      retire(list, s);
     }
 #endif
   }
@@ -114,19 +127,76 @@ class Slabs {
   std::size_t slabs() const {
     return slab_count_;
   }
+  // Bytes of these that hold nothing.
+  std::size_t waste() const {
+    return slab_count_ * slab_bytes - (used_ - large_);
+  }
+
+  // ---- draining
+
+  static constexpr std::size_t classes = fine / 8 + 4 * 16 + 1;
+  // Chooses slabs of the class, as many as the others have room for, the emptiest first. Looks at
+  // no more than `limit`; returns at how many.
+  std::size_t drain_class(std::size_t c, std::size_t limit) {
+    std::vector<Slab*> some;
+    std::size_t room = 0, moved = 0;
+    for (Slab* s = room_[c]; s && some.size() < limit; s = s->next) {
+      some.push_back(s);
+      room += s->capacity() - s->used;
+    }
+    std::sort(some.begin(), some.end(), [](Slab* a, Slab* b) { return a->used < b->used; });
+    for (Slab* s : some) {
+      room -= s->capacity() - s->used;
+      moved += s->used;
+      if (moved > room) break;
+      unlink(room_[c], s);
+      s->drains = true;
+      link(draining_, s);
+      ++draining_count_;
+    }
+    return some.size();
+  }
+  // Slabs that were chosen and hold blocks yet.
+  std::size_t draining() const {
+    return draining_count_;
+  }
+  // Of a block of that size that allocate() has given out.
+  static bool drains(const void* block, std::size_t size) {
+#if defined(__SANITIZE_ADDRESS__) || defined(GYRE_NO_SLABS)
+    return (void)block, (void)size, false;
+#else
+    return size <= largest && slab_of(block)->drains;
+#endif
+  }
+  // Those that were chosen serve again.
+  void stop_draining() {
+    while (Slab* const s = draining_) {
+      unlink(draining_, s);
+      s->drains = false;
+      link(room_[class_of(s->size)], s);
+    }
+    draining_count_ = 0;
+  }
+  // Gives back what was kept to be used again.
+  void drop_spare() {
+    while (spare_) std::free(pop_spare());
+  }
 
  private:
   struct Slab {
     Slabs* owner;
     void* free;  // blocks given back
     char* at;    // never given out from here on
-    std::uint32_t size, used;
-    Slab *prev, *next;    // those of the class that have room
+    std::uint32_t size;
+    std::uint16_t used;
+    bool drains;
+    Slab *prev, *next;    // those of the class that have room, or those that drain
     Slab *older, *newer;  // all
 
     bool has_room() const {
       return free || at + size <= reinterpret_cast<const char*>(this) + slab_bytes;
     }
+    std::size_t capacity() const { return (slab_bytes - sizeof(Slab)) / size; }
   };
   static_assert(sizeof(Slab) == 64);
   static constexpr std::size_t prefix = 16;
@@ -146,16 +216,15 @@ class Slabs {
     const std::size_t doubling = log - 9;
     return fine_classes + doubling * 16 + ((bytes - (std::size_t{1} << log)) >> (log - 4));
   }
-  static constexpr std::size_t classes = fine_classes + 4 * 16 + 1;
 
-  void link(std::size_t c, Slab* s) {
+  static void link(Slab*& list, Slab* s) {
     s->prev = nullptr;
-    s->next = room_[c];
+    s->next = list;
     if (s->next) s->next->prev = s;
-    room_[c] = s;
+    list = s;
   }
-  void unlink(std::size_t c, Slab* s) {
-    (s->prev ? s->prev->next : room_[c]) = s->next;
+  static void unlink(Slab*& list, Slab* s) {
+    (s->prev ? s->prev->next : list) = s->next;
     if (s->next) s->next->prev = s->prev;
     s->prev = s->next = nullptr;
   }
@@ -176,11 +245,12 @@ class Slabs {
     if (all_) all_->older = s;
     all_ = s;
     ++slab_count_;
-    link(c, s);
+    link(room_[c], s);
     return s;
   }
-  void retire(std::size_t c, Slab* s) {
-    unlink(c, s);
+  void retire(Slab*& list, Slab* s) {
+    unlink(list, s);
+    if (s->drains) --draining_count_;
     (s->older ? s->older->newer : all_) = s->newer;
     if (s->newer) s->newer->older = s->older;
     --slab_count_;
@@ -193,8 +263,9 @@ class Slabs {
   std::array<Slab*, classes> room_{};
   Slab* all_ = nullptr;
   Slab* spare_ = nullptr;
-  std::size_t spare_count_ = 0, slab_count_ = 0;
-  std::size_t used_ = 0;
+  Slab* draining_ = nullptr;
+  std::size_t spare_count_ = 0, slab_count_ = 0, draining_count_ = 0;
+  std::size_t used_ = 0, large_ = 0;  // of all, and of those that malloc serves
 };
 
 }  // namespace gyre

@@ -47,6 +47,7 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
                .margin_ms = std::max(2 * options.max_skew_ms, std::int64_t{2000})},
               sync_, space, clock, metrics, *this, random.next() >> 24),
       evictor_(space, random),
+      defrag_(space),
       turn_base_(random.next() >> 24),
       next_id_(random.next() >> 24),
       inquiries_(options.self, options.shard, space, clock, *this,
@@ -390,6 +391,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   space_.access().set(wall, command_options_.memory.access);
   // To a script that pauses nothing vanishes.
   if (!held_) tick_memory();
+  if (!held_) tick_defrag(now);
   if (active_expire_ && !held_) expire(wall);
   metrics_.expired_stubs.add(space_.stubs_made() -
                              std::exchange(stubs_counted_, space_.stubs_made()));

@@ -35,6 +35,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/prefetch.h"
 #include "coordination/holds.h"
@@ -294,7 +295,7 @@ class Engine final : private SyncHost,
   }
   std::size_t answers_bytes(NodeIndex peer) const { return peers_[peer.value].answers.size(); }
   // The peer cannot be reached in any way: its answers are lost.
-  void lose_answers(NodeIndex peer) { peers_[peer.value].answers.clear(); }
+  void lose_answers(NodeIndex peer) { clear_buffer(peers_[peer.value].answers); }
   template <class M>
   void send(NodeIndex peer, std::uint16_t shard, const M& message) {
     Peer& p = peers_[peer.value];
@@ -713,6 +714,7 @@ class Engine final : private SyncHost,
   bool evict_one();
   void evict(const Victim& victim);
   void tick_memory();
+  void tick_defrag(SteadyMs now);
   void ask_to_evict(std::uint64_t excess);
   void on_evict(NodeIndex from, const Evict& m);
 
@@ -772,6 +774,7 @@ class Engine final : private SyncHost,
   MerkleSync sync_;
   Rounds rounds_;
   Evictor evictor_;
+  Defrag defrag_;
   std::uint64_t evictions_left_ = 0;  // in this turn, beyond what its writes need
   std::uint64_t memory_elsewhere_ = 0;
   std::uint64_t memory_seen_ = 0;  // when room was made last

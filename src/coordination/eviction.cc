@@ -110,6 +110,14 @@ void Engine::tick_memory() {
   if (n_ > 1 && excess > 0) ask_to_evict(excess);
 }
 
+void Engine::tick_defrag(SteadyMs now) {
+  const std::uint64_t moved = defrag_.moved(), left = defrag_.left();
+  defrag_.tick(command_options_.memory.defrag, now);
+  metrics_.active_defrag_hits.add(defrag_.moved() - moved);
+  metrics_.active_defrag_misses.add(defrag_.left() - left);
+  metrics_.active_defrag_running.set(defrag_.running());
+}
+
 // Each tick while there is too much: the answer is what goes meanwhile. Slots are drawn by their
 // live records, because the largest ones by all their records may hold nothing but tombstones by
 // now.

@@ -177,10 +177,10 @@ void Engine::take_outbox(NodeIndex peer, Way way, std::string& to) {
   if (way == Way::link) to.append(p.ordered);
   to.append(p.outbox);
   to.append(p.answers);
-  p.outbox.clear();
-  p.answers.clear();
+  clear_buffer(p.outbox);
+  clear_buffer(p.answers);
   if (way != Way::link) return;
-  p.ordered.clear();
+  clear_buffer(p.ordered);
   for (const std::uint64_t id : p.unsent) {
     if (const auto f = forwards_.find(id); f != forwards_.end()) f->second.left = true;
   }

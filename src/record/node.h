@@ -57,6 +57,16 @@ class Node {
     return node;
   }
   static void release(Slabs& slabs, Node* node) { slabs.release(node, node->bytes()); }
+  // Somewhere else, when its slab is to become empty. Whether it was.
+  static bool move_if_draining(Slabs& slabs, Node*& node) {
+    const std::size_t bytes = node->bytes();
+    if (!Slabs::drains(node, bytes)) return false;
+    auto* moved = static_cast<Node*>(slabs.allocate(bytes));
+    std::memcpy(static_cast<void*>(moved), node, bytes);
+    slabs.release(node, bytes);
+    node = moved;
+    return true;
+  }
 
   // True when a node of these sizes takes the same block, so that it can be overwritten in place.
   bool fits(std::size_t value_size, std::uint8_t flags) const {

@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "base/assert.h"
@@ -115,6 +116,24 @@ class NodeTable {
       rehash(used_ / 8 + 1);
   }
 
+  // A walk in pieces that may put a copy in a node's place: calls f(Node*&) for those of a group.
+  std::size_t groups() const { return group_count_; }
+  template <class F>
+  void for_group(std::size_t g, F&& f) {
+    for (unsigned i = 0; i < places_; ++i) {
+      if (groups_[g].node[i]) f(groups_[g].node[i]);
+    }
+  }
+  // Moves the table if its block is to be moved, or if it needs far less; whether it did.
+  bool tighten() {
+    if (!groups_) return false;
+    const std::size_t bytes = bytes_for(group_count_, places_);
+    const auto [count, places] = fitting(1, std::size_t{used_} + 1);
+    if (!Slabs::drains(groups_, bytes) && bytes_for(count, places) * 4 > bytes * 3) return false;
+    rehash(1);
+    return true;
+  }
+
   void clear() {
     if (groups_) slabs_->release(groups_, bytes_for(group_count_, places_));
     groups_ = nullptr;
@@ -204,15 +223,19 @@ class NodeTable {
     }
   }
 
+  // Groups, and places of each, for so many nodes.
+  static std::pair<std::size_t, std::uint8_t> fitting(std::size_t count, std::size_t needed) {
+    while (needed * 8 > count * 16 * 6) count += count / 2 ? count / 2 : 1;
+    return {count, static_cast<std::uint8_t>(count > 1 || needed > 8 ? 16 : needed > 4 ? 8 : 4)};
+  }
+
   // Into at least `count` groups, by half as many more until they are enough; the same number again
   // when dead places alone filled the table.
   void rehash(std::size_t count) {
     NodeTable old(*slabs_);
     swap(old);
-    const std::size_t needed = std::size_t{old.used_} + 1;
-    while (needed * 8 > count * 16 * 6) count += count / 2 ? count / 2 : 1;
+    std::tie(count, places_) = fitting(count, std::size_t{old.used_} + 1);
     GYRE_ASSERT(count <= 0xffffffffu);
-    places_ = static_cast<std::uint8_t>(count > 1 || needed > 8 ? 16 : needed > 4 ? 8 : 4);
     groups_ = static_cast<Group*>(slabs_->allocate(bytes_for(count, places_)));
     group_count_ = static_cast<std::uint32_t>(count);
     for (std::size_t g = 0; g < count; ++g) {

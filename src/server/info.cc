@@ -138,7 +138,8 @@ void memory_section(InfoLines& out) {
   out.zeros({"mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves",
              "mem_aof_buffer"});
   out.put("mem_allocator", allocator_name());
-  out.zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
+  out.metrics("memory");
+  out.zeros({"lazyfree_pending_objects", "lazyfreed_objects"});
 }
 
 // Snapshots are there only for whoever wants one: the store on disk is always current. Its figures
@@ -189,9 +190,9 @@ void stats_section(InfoLines& out) {
   out.put_signed("latest_fork_usec", snapshot.fork_us);
   out.put("total_forks", snapshot.forks);
   out.zeros({"total_net_repl_input_bytes", "sync_partial_ok", "sync_partial_err", "evicted_clients",
-             "migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits",
-             "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses",
-             "io_threaded_reads_processed", "io_threaded_writes_processed"});
+             "migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_key_hits",
+             "active_defrag_key_misses", "io_threaded_reads_processed",
+             "io_threaded_writes_processed"});
   std::uint64_t keys = 0, items = 0;
   for (std::size_t i = 0; i < out.server().shards(); ++i) {
     const Published& p = out.server().worker({static_cast<std::uint16_t>(i)}).published();

@@ -199,6 +199,13 @@ MemoryOptions memory_options(const Config& config) {
   const auto tenacity = config.maxmemory_eviction_tenacity.get();
   m.keys_a_turn = static_cast<std::uint64_t>(50 * std::min<std::int64_t>(tenacity, 10));
   for (std::int64_t i = 10; i < tenacity; ++i) m.keys_a_turn += m.keys_a_turn * 15 / 100;
+  m.defrag.on = config.activedefrag;
+  m.defrag.ignore_bytes = static_cast<std::uint64_t>(config.active_defrag_ignore_bytes.get());
+  const auto percent = [](const auto& option) { return static_cast<std::uint64_t>(option.get()); };
+  m.defrag.threshold_lower = percent(config.active_defrag_threshold_lower);
+  m.defrag.threshold_upper = percent(config.active_defrag_threshold_upper);
+  m.defrag.cycle_min = percent(config.active_defrag_cycle_min);
+  m.defrag.cycle_max = percent(config.active_defrag_cycle_max);
   return m;
 }
 
@@ -245,6 +252,12 @@ void Server::register_hooks() {
                          Option::maxmemory_eviction_tenacity,
                          Option::lfu_log_factor,
                          Option::lfu_decay_time,
+                         Option::activedefrag,
+                         Option::active_defrag_ignore_bytes,
+                         Option::active_defrag_threshold_lower,
+                         Option::active_defrag_threshold_upper,
+                         Option::active_defrag_cycle_min,
+                         Option::active_defrag_cycle_max,
                          Option::slowlog_log_slower_than,
                          Option::latency_monitor_threshold,
                          Option::tracking_table_max_keys}) {

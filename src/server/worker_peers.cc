@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "ring/slot.h"
 #include "server/membership.h"
@@ -162,6 +163,7 @@ void Worker::send_batch(NodeIndex peer, std::string_view messages) {
   metrics_.peer_batches_sent.add();
   metrics_.peer_bytes_sent.add(batch_.size());
   published_.inside.bus(peer).send(batch_.size(), messages.empty());
+  clear_buffer(batch_);
 }
 
 void Worker::flush_peers() {
@@ -181,6 +183,7 @@ void Worker::flush_peers() {
       metrics_.peer_bytes_sent.add(batch_.size());
       published_.inside.bus(peer).send(batch_.size(), false);
       to->reply(batch_);
+      clear_buffer(batch_);
     } else if (waiting && l.link->up()) {
       std::string messages;
       engine_->take_outbox(peer, Engine::Way::link, messages);

@@ -27,6 +27,7 @@
 #include "record/record.h"
 #include "resp/reply.h"
 #include "resp/request.h"
+#include "shard/defrag.h"
 #include "shard/eviction.h"
 #include "shard/key_events.h"
 #include "shard/keyspace.h"
@@ -49,6 +50,7 @@ struct MemoryOptions {
   AccessClock::Settings access;
   // maxmemory-eviction-tenacity: keys that one turn may evict beyond what its writes need.
   std::uint64_t keys_a_turn = 500;
+  DefragOptions defrag;
 };
 
 struct CommandOptions {

@@ -269,6 +269,40 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
   return dropped;
 }
 
+KeySpace::Moves KeySpace::move_records(MovePlace& place, std::uint64_t steps) {
+  constexpr std::uint64_t steps_of_a_slot = 2, steps_of_a_move = 4;
+  Moves moves;
+  std::uint64_t done = 0;
+  ++tables_changed_;
+  for (; place.slot < slots_.size(); ++place.slot, place.table = place.group = 0) {
+    SlotData& s = slots_[place.slot];
+    done += steps_of_a_slot;
+    const std::size_t tables = 1 + (s.others ? s.others->tables.size() : 0);
+    for (; place.table < tables; ++place.table, place.group = 0) {
+      NodeTable& table = place.table == 0 ? s.records : s.others->tables[place.table - 1].second;
+      if (place.group == 0 && table.tighten()) {
+        ++moves.moved;
+        done += table.size();
+      }
+      for (; place.group < table.groups(); ++place.group) {
+        if (done >= steps) return moves;
+        const std::uint64_t moved_before = moves.moved;
+        table.for_group(place.group, [&](Node*& node) {
+          ++done;
+          ++(Node::move_if_draining(slabs_, node) ? moves.moved : moves.left);
+        });
+        done += (moves.moved - moved_before) * steps_of_a_move;
+      }
+    }
+    if (done >= steps) {
+      ++place.slot;
+      place.table = place.group = 0;
+      break;
+    }
+  }
+  return moves;
+}
+
 std::uint64_t KeySpace::expiring() const {
   std::uint64_t keys = 0;
   for (std::size_t db = 0; db < options_.databases; ++db) keys += counts_[db].expires;

@@ -49,6 +49,11 @@ struct DbCounts {
   std::uint64_t tombstones = 0;  // records that are only remembered
 };
 
+// Where a walk over all tables is: a slot counted from the first, a table of it, a group of that.
+struct MovePlace {
+  std::size_t slot = 0, table = 0, group = 0;
+};
+
 class KeySpace {
  public:
   explicit KeySpace(const KeySpaceOptions& options);
@@ -275,6 +280,14 @@ class KeySpace {
 
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
+
+  // A walk over all nodes that may be moved, in pieces (shard/defrag.h): from `place` on about
+  // `steps` of them, each that is moved counting for several. At the end place.slot is
+  // slot_count(). Keys that come or move meanwhile may be missed.
+  struct Moves {
+    std::uint64_t moved = 0, left = 0;
+  };
+  Moves move_records(MovePlace& place, std::uint64_t steps);
 
   // The rows written since the last take, for the store.
   StoreBatch& rows() { return rows_; }

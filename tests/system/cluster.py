@@ -182,7 +182,9 @@ class Node:
         return self.proc.wait(seconds)
 
     def stop(self):
+        """Returns when no thread runs any more: one that is on another core goes on for a moment."""
         self.signal(signal.SIGSTOP)
+        wait_until("%s stands still" % self.name, lambda: os.waitid(os.P_PID, self.proc.pid, os.WSTOPPED | os.WNOHANG) is not None, 5, step=0.001)
 
     def cont(self):
         self.signal(signal.SIGCONT)

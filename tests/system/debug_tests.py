@@ -110,10 +110,13 @@ def debug_rewrite_and_memory():
         eq(r("GET", "k499"), b"19 " * 200)
         stats = as_map(r("MEMORY", "STATS"))
         eq(stats["keys.count"], 500)
-        ok(stats["total.allocated"] > stats["dataset.bytes"] > 500 * 600, stats)
+        jemalloc = info(r, "memory")["mem_allocator"].startswith("jemalloc")    # not in sanitizer builds
+        ok(stats["dataset.bytes"] > 500 * 600, stats)
+        ok(stats["total.allocated"] > stats["dataset.bytes"] or not jemalloc, stats)
         ok("MB" in text(r("MEMORY", "DOCTOR")) or "memory" in text(r("MEMORY", "DOCTOR")), "words")
-        eq(r("MEMORY", "PURGE"), "OK")
-        ok("jemalloc" in text(r("MEMORY", "MALLOC-STATS")), "the allocator's report")
+        if jemalloc:
+            eq(r("MEMORY", "PURGE"), "OK")
+            ok("jemalloc" in text(r("MEMORY", "MALLOC-STATS")), "the allocator's report")
     with Cluster(1, options={"persistence": "no"}) as c:
         eq(error_of(c[0].client(), "BGREWRITEAOF").code, "ERR")
 

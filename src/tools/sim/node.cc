@@ -32,6 +32,7 @@ SimNode::SimNode(World& world, Network& network, RingPtr ring, NodeId self, cons
       watch_(watch),
       answer_(std::move(answer)),
       clock_(world) {
+  command_options_.memory.defrag.ignore_bytes = 1;  // so few keys would never be moved
   network_.on_arrival(self_, [this](Arrival&& a) {
     if (!alive()) return false;
     arrived(std::move(a));

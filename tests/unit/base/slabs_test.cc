@@ -2,6 +2,7 @@
 #include "base/slabs.h"
 
 #include <set>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -79,6 +80,47 @@ TEST_CASE("slabs: what was free in one size serves another") {
   const auto large = fill(1088);
   drop(large, 1088);
   CHECK(slabs.slabs() == 2);
+  CHECK(slabs.used() == 0);
+}
+
+TEST_CASE("slabs: those with few blocks drain into the others of their class") {
+  Slabs slabs;
+  std::vector<void*> blocks;
+  for (int i = 0; i < 20000; ++i) blocks.push_back(slabs.allocate(48));
+  std::vector<void*> kept;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    // The first half keeps one of eight, the other half three of four.
+    if (i < blocks.size() / 2 ? i % 8 == 0 : i % 4 != 0)
+      kept.push_back(blocks[i]);
+    else
+      slabs.release(blocks[i], 48);
+  }
+  const std::size_t before = slabs.slabs(), waste = slabs.waste();
+  CHECK(slabs.drain_class(48 / 8, 1000) >= before - 1);
+  CHECK(slabs.draining() > before / 3);
+  for (void*& b : kept) {
+    if (!Slabs::drains(b, 48)) continue;
+    void* const moved = slabs.allocate(48);
+    CHECK_FALSE(Slabs::drains(moved, 48));
+    slabs.release(std::exchange(b, moved), 48);
+  }
+  CHECK(slabs.draining() == 0);
+  CHECK(slabs.slabs() <= before * 5 / 8);
+  CHECK(slabs.waste() < waste / 4);
+  // What is chosen and not emptied serves again.
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    if (i % 2 == 0) slabs.release(std::exchange(kept[i], nullptr), 48);
+  }
+  slabs.drain_class(48 / 8, 1000);
+  CHECK(slabs.draining() > 0);
+  slabs.stop_draining();
+  CHECK(slabs.draining() == 0);
+  const std::size_t now = slabs.slabs();
+  for (void*& b : kept) {
+    if (!b) b = slabs.allocate(48);
+  }
+  CHECK(slabs.slabs() == now);
+  for (void* b : kept) slabs.release(b, 48);
   CHECK(slabs.used() == 0);
 }
 #endif

@@ -34,7 +34,7 @@ TEST_CASE("metrics: INFO rows by section, each field once") {
     CHECK_FALSE(row.section.empty());
   }
   const auto stats = info_rows(totals, "Stats");
-  CHECK(stats.size() == 30);
+  CHECK(stats.size() == 33);
   for (const InfoRow& row : stats) CHECK(row.section == "stats");
   CHECK(info_rows(totals, "nothing").empty());
 }

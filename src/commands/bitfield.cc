@@ -143,6 +143,7 @@ void run(CommandContext& ctx, bool may_write) {
     const std::size_t bytes = ((s.field.at + s.field.bits - 1) >> 3) + 1;
     if (s.kind != Step::Kind::get && value.size() < bytes) value.resize(bytes, '\0');
   }
+  bool added = false;  // nothing to a number is a write as well
   ctx.reply.array(steps->size());
   for (const Step& s : *steps) {
     const Wide old = load(value, s.field);
@@ -160,9 +161,10 @@ void run(CommandContext& ctx, bool may_write) {
       continue;
     }
     save(value, s.field, *is);
+    added |= s.kind == Step::Kind::add;
     ctx.reply.integer(static_cast<std::int64_t>(s.kind == Step::Kind::add ? *is : old));
   }
-  if (value == before) return;
+  if (value == before && !added) return;
   Write w(ctx, *key, TypeId::string);
   w.overwrite_keeping_expiry();
   w.set_string(value);

@@ -40,6 +40,7 @@ void setbit(CommandContext& ctx) {
   std::string value = key->exists() ? cell_text(key->cell()) : std::string();
   const bool before = bit_of(value, *bit);
   const std::size_t at = *bit >> 3;
+  if (at < value.size() && before == (*on == 1)) return ctx.reply.integer(*on);
   if (value.size() <= at) value.resize(at + 1, '\0');
   set_bit(value, *bit, *on == 1);
   Write w(ctx, *key, TypeId::string);

@@ -153,6 +153,7 @@ void persistence_section(InfoLines& out) {
   if (server.loading()) out.put("loading_loaded_rows", server.loaded_rows.load());
   const Snapshots::State snapshot = server.snapshots().state();
   out.zeros({"async_loading"});
+  out.put("rdb_changes_since_last_save", server.snapshots().changes_since());
   out.put("rdb_bgsave_in_progress", server.snapshots().running() ? 1 : 0);
   out.put_signed("rdb_last_save_time", server.snapshots().last_save_ms() / 1000);
   out.put("rdb_last_bgsave_status", snapshot.failed ? "err" : "ok");

@@ -56,6 +56,7 @@ Result<void> Snapshots::begin_into(int fd, Content content, Done done) {
 Result<void> Snapshots::fork_for(const std::function<int()>& child, int keep_fd, Done done) {
   GYRE_ASSERT(!running());
   begun_ms_ = server_.clock().wall_ms();
+  begun_changes_ = changes();
   libraries_ = server_.scripts.libraries();
   const auto before = std::chrono::steady_clock::now();
   const pid_t forked = ::fork();
@@ -146,6 +147,7 @@ void Snapshots::poll() {
     }
     if (status == 0 && named) {
       state_.saved_ms = begun_ms_;
+      state_.saved_changes = begun_changes_;
       ++state_.saves;
       LOG_NOTICE("the snapshot %s is there", path_.c_str());
     } else if (status != 0) {
@@ -175,6 +177,21 @@ UnixMs Snapshots::last_save_ms() const {
   const Store* store = server_.store();
   const UnixMs at = std::max(store ? store->stats().last_sync_ms : 0, state().saved_ms);
   return at > 0 ? at : server_.started_ms();
+}
+
+std::uint64_t Snapshots::changes() const {
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    all += server_.worker({static_cast<std::uint16_t>(i)})
+               .published()
+               .changes.load(std::memory_order_relaxed);
+  }
+  return all;
+}
+
+std::uint64_t Snapshots::changes_since() const {
+  const std::uint64_t all = changes(), saved = state().saved_changes;
+  return all > saved ? all - saved : 0;
 }
 
 Snapshots::State Snapshots::state() const {

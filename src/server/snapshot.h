@@ -60,13 +60,18 @@ class Snapshots {
     std::int64_t took_s = -1, runs_s = -1;
     std::uint64_t saves = 0, forks = 0;
     std::int64_t fork_us = 0;  // the last fork
+    // Changes of keys since the node began, of which so many are in the last good one.
+    std::uint64_t saved_changes = 0;
   };
   State state() const;
   // When a snapshot was last written or data last forced to the disk; before that, when the node
   // began with what it had read.
   UnixMs last_save_ms() const;
+  // Changes of keys that no snapshot with a name has.
+  std::uint64_t changes_since() const;
 
  private:
+  std::uint64_t changes() const;
   Result<void> fork_for(const std::function<int()>& child, int keep_fd, Done done);
   int write_named() const;
   int write_into(int fd, Content content) const;
@@ -76,6 +81,7 @@ class Snapshots {
   mutable std::mutex mutex_;  // of what follows
   pid_t child_ = 0;
   UnixMs begun_ms_ = 0;
+  std::uint64_t begun_changes_ = 0;
   std::string path_, beside_;  // empty: the present one has no name
   std::shared_ptr<const Libraries> libraries_;
   Done done_;

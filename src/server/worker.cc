@@ -483,6 +483,7 @@ void Worker::publish() {
       out.tombstones.store(counts.tombstones, std::memory_order_relaxed);
   }
   published_.memory.store(space_->memory_used(), std::memory_order_relaxed);
+  published_.changes.store(space_->changes(), std::memory_order_relaxed);
   const TrackedKeys& tracked = space_->tracked();
   if (tracked.any() || published_.tracking) {
     published_.tracking = tracked.any();

@@ -54,7 +54,7 @@ struct Published {
     std::atomic<std::uint64_t> keys{0}, expires{0}, tombstones{0};
   };
   std::array<Db, 256> dbs;
-  std::atomic<std::uint64_t> memory{0};
+  std::atomic<std::uint64_t> memory{0}, changes{0};
   std::atomic<std::uint64_t> tracked_keys{0}, tracked_items{0}, tracked_prefixes{0};
   bool tracking = false;                  // these were not all 0
   std::atomic<bool> memory_full{false};   // over the limit, and nothing left to evict

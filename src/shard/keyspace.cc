@@ -98,6 +98,7 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
   const bool was_record = at != nullptr;
   Node* record = apply(at ? *at : nullptr, effect, how, slabs_, result_);
   if (result_.in_place) {
+    changes_ += store;
     clock_.see(record->version);
     if (!access_.frequency()) access_.begin(*record);
     if (store && options_.persist) write_rows(slot, effect, record, result_);
@@ -122,6 +123,7 @@ inline const ApplyResult& KeySpace::merge_at(NodeTable& table, Node** at, Slot s
     add_digest(slot, hash, result_.digest_delta);
     note_merge(slot, effect, result_, record);
   }
+  changes_ += store && result_.changed;
   stubs_made_ += result_.stubbed;
   count(effect.db, result_, was_record, record != nullptr);
   // Also when what was merged outlives an expiry that may have been dealt with already.
@@ -257,6 +259,7 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
     }
     destroy_record(slabs_, n);
     ++dropped;
+    changes_ += store && live;
     return true;
   });
   for (const std::string& key : newer) {

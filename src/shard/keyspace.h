@@ -278,6 +278,8 @@ class KeySpace {
   // above `upto` are dropped, and their slots, now partial, told.
   std::vector<Slot> drop_early_stubs(UnixMs wall, Version upto);
 
+  // Merges that changed something, and keys that a flush removed, so far; not what was loaded.
+  std::uint64_t changes() const { return changes_; }
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
 
@@ -390,7 +392,7 @@ class KeySpace {
   StoreBatch rows_;
   ApplyResult result_;
   std::uint64_t tables_changed_ = 1;
-  std::uint64_t stubs_made_ = 0;
+  std::uint64_t changes_ = 0, stubs_made_ = 0;
   UnixMs expired_upto_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped
   std::string row_key_, row_value_;

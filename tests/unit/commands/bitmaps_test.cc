@@ -7,6 +7,9 @@ TEST_CASE("bitmaps: single bits") {
     Node1 node(ring);
     CHECK(node("SETBIT b 7 1") == ":0");
     CHECK(node("SETBIT b 7 0") == ":1");
+    CHECK(node.wrote);
+    CHECK(node("SETBIT b 7 0") == ":0");  // as it is
+    CHECK_FALSE(node.wrote);
     CHECK(node("SETBIT b 16 1") == ":0");
     CHECK(node("STRLEN b") == ":3");
     CHECK(node("GETBIT b 16") == ":1");
@@ -90,6 +93,8 @@ TEST_CASE("bitmaps: fields of integers") {
     CHECK(node("BITFIELD g OVERFLOW FAIL SET u8 8 256") == "*1 $-1");
     CHECK(node("STRLEN g") == ":2");
     CHECK(node("BITFIELD f SET u8 0 255 GET u8 0 GET i8 0") == "*3 :0 :255 :-1");
+    CHECK_FALSE((node("BITFIELD f SET u8 0 255"), node.wrote));
+    CHECK((node("BITFIELD f INCRBY u8 0 0"), node.wrote));
     CHECK(node("BITFIELD f INCRBY u8 0 1") == "*1 :0");
     CHECK(node("BITFIELD f OVERFLOW SAT INCRBY u8 #1 300 INCRBY i8 #2 -300") == "*2 :255 :-128");
     CHECK(node("BITFIELD f OVERFLOW FAIL INCRBY u8 #1 1 OVERFLOW WRAP INCRBY i8 #2 -1") ==

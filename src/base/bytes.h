@@ -27,7 +27,7 @@ inline std::uint64_t load_be64(const char* from) {
 inline void clear_buffer(std::string& s) {
   constexpr std::size_t kept = std::size_t{128} << 10;
   if (s.capacity() > kept) [[unlikely]]
-    s = std::string();
+    std::string().swap(s);  // assigning an empty one would keep the room
   else
     s.clear();
 }

@@ -350,7 +350,8 @@ Ran Engine::execute(std::span<const CommandView> commands, const Job& job, std::
                  .slot = job.slot,
                  .need = job.levels.write.of(n_),
                  .flags = flags,
-                 .ceiling = job.ceiling};
+                 .ceiling = job.ceiling,
+                 .client = job.tracking.elsewhere};
     out.resize(start);
     if (guard)
       turn.operations[place] = std::move(op);

@@ -81,6 +81,8 @@ void Engine::forward(Request&& request, NodeIndex target) {
   m.wait = request.wait;
   m.waited = request.waited;
   m.tracks = request.tracking.remembers && !holds(request.slot);
+  if (!request.tracking.reader.is_peer() && holds(request.slot))
+    m.client = request.tracking.reader.client;
   m.ceiling_ms = std::max(ceiling, above + ahead);
   m.above_ms = above;
   for (const Watch& w : request.watches) m.watches.push_back({w.db.value, w.key, w.version});
@@ -234,7 +236,8 @@ void Engine::on_forward(NodeIndex from, const Forward& m) {
   r.wait = m.wait;
   r.spans = true;  // who forwarded it knows
   r.waited = m.waited;
-  if (m.tracks) r.tracking = {TrackingClient::of_peer(from.value), true};
+  if (m.tracks) r.tracking = {.reader = TrackingClient::of_peer(from.value), .remembers = true};
+  r.tracking.elsewhere = m.client;
   for (const WireWatch& w : m.watches) r.watches.push_back({{w.db}, std::string(w.key), w.version});
   const ScriptRightsPtr rights = m.rights.empty() ? nullptr : host_.rights_from(m.rights);
   if (!m.rights.empty() && !rights) {

@@ -99,10 +99,11 @@ class OwnedCommand {
   std::vector<std::string_view> args_;
 };
 
-// Of a client that tracks (shard/tracked_keys.h), on a node that is alone.
+// Of a client that tracks (shard/tracked_keys.h).
 struct Tracking {
   TrackingClient reader{};
-  bool remembers = false;  // what these commands read
+  bool remembers = false;       // what these commands read
+  std::uint64_t elsewhere = 0;  // the client, at the node that has forwarded its command
 };
 
 struct Watch {

@@ -29,6 +29,7 @@ struct Operation {
   int restamps = 0;
   std::uint32_t flags = 0;
   UnixMs ceiling = 0;
+  std::uint64_t client = 0;  // of the node that forwarded it: to be named where its effects go back
   bool done = false;
   std::uint64_t moved_to = 0;  // the turn in which it waits on, after it was stamped again
   std::uint32_t moved_index = 0;

@@ -107,12 +107,21 @@ void Engine::flush_turn(Turn& turn) {
 void Engine::send_effects(Turn& turn, NodeIndex peer) {
   // One message per thread of the peer that owns some of the slots: with as many threads as here,
   // one.
-  std::map<std::uint16_t, std::pair<std::string, std::uint32_t>> parts;
+  struct Content {
+    std::string bytes;
+    std::uint32_t count = 0;
+    std::vector<Effects::Own> own;
+  };
+  std::map<std::uint16_t, Content> parts;
   for (const MadeEffect& e : turn.made) {
     if (replica_index(e.slot, peer) < 0) continue;
-    auto& [bytes, count] = parts[shard_at(peer, e.slot)];
-    bytes.append(turn.effects, e.at, e.size);
-    ++count;
+    Content& c = parts[shard_at(peer, e.slot)];
+    c.bytes.append(turn.effects, e.at, e.size);
+    if (e.operation != no_operation) {
+      const Operation& op = turn.operations[e.operation];
+      if (op.client != 0 && op.ticket.peer == peer) c.own.push_back({c.count, op.client});
+    }
+    ++c.count;
   }
   if (parts.empty()) return;
   PeerPart& part = turn.peers[peer.value];
@@ -127,8 +136,9 @@ void Engine::send_effects(Turn& turn, NodeIndex peer) {
     m.turn = (turn_base_ + turn.number) << 8 | shard;
     part.parts_left |= std::uint64_t{1} << (shard & 63);
     m.from_shard = options_.shard.value;
-    m.count = content.second;
-    m.effects = content.first;
+    m.count = content.count;
+    m.effects = content.bytes;
+    m.own = content.own;
     send(peer, shard, m);
   }
 }
@@ -442,6 +452,7 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
   held.ack.shard = m.from_shard;
   held.ack.turn = m.turn;
   EffectsAhead ahead(*this, m, effects_ahead_);
+  auto own = m.own.begin();
   for (std::uint32_t i = 0; i < m.count; ++i) {
     EffectAhead* const next = ahead.next();
     if (!next) {
@@ -453,9 +464,12 @@ void Engine::on_effects(NodeIndex from, const Effects& m) {
     const Slot slot = next->slot;
     const ApplyResult* r = nullptr;
     const Version version = effect.version;
+    const bool is_own = own != m.own.end() && own->index == i;
+    if (is_own) space_.tracked().set_acting((own++)->client);
     const bool taken = effect.slot_floor
                            ? merge_from_peer(effect, r)
                            : merge_record_from_peer(effect, slot, next->hash, r, Below::dropped);
+    if (is_own) space_.tracked().set_acting(0);
     if (!taken) return;  // refused: the sender times out and keeps a hint
     SlotState& s = state(slot);
     // Two act at once: each hears of the other, from the replica that acks both. They may not see

@@ -314,7 +314,8 @@ std::uint64_t KeySpace::expiring() const {
 
 void KeySpace::queue_expiry(const Due& due) {
   // The first after a flush: all that the queue still says is of keys that are gone.
-  if (!options_.keep_tombstones && due_.size() > 64 && expiring() <= 1) due_ = {};
+  if (!options_.keep_tombstones && due_.size() > 64 && expiring() <= 1)
+    std::vector<Due>().swap(due_);
   due_.push_back(due);
   std::push_heap(due_.begin(), due_.end(), std::greater<>());
   // Renewed expiries leave entries behind; past twice what can be due they are swept out.

@@ -25,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 17;
+inline constexpr std::uint32_t wire_format = 18;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -205,13 +205,14 @@ struct Forward {
   std::uint64_t wait{};       // the sender's number for a client that waits; 0: it must not
   bool waited = false;        // it has waited before
   bool tracks = false;        // some client of the sender keeps what it reads (Invalidate)
+  std::uint64_t client{};     // that tracks, when what it changes comes back to the sender; or 0
   std::string_view rights;    // of scripts (shard/script.h); empty: their user may do everything
   std::vector<WireWatch> watches;
   std::vector<WireCommand> commands;
   template <class A>
   void fields(A& a) {
     a(id), a(from_shard), a(slot), a(protocol), a(write_level), a(read_level), a(exec), a(moved),
-        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(tracks), a(rights), a(watches),
+        a(ceiling_ms), a(above_ms), a(wait), a(waited), a(tracks), a(client), a(rights), a(watches),
         a(commands);
   }
 };
@@ -256,14 +257,24 @@ struct Woken {
 
 // What one loop turn of an acting shard changed, for one replica.
 struct Effects {
+  // What a command did that the receiver had forwarded for a client that tracks.
+  struct Own {
+    std::uint32_t index{};  // of the effect
+    std::uint64_t client{};
+    template <class A>
+    void fields(A& a) {
+      a(index), a(client);
+    }
+  };
   static constexpr Kind kind = Kind::effects;
   std::uint64_t turn{};
   std::uint16_t from_shard{};
   std::uint32_t count{};
   std::string_view effects;  // `count` encoded effects (record/effect.h)
+  std::vector<Own> own;      // ascending
   template <class A>
   void fields(A& a) {
-    a(turn), a(from_shard), a(count), a(effects);
+    a(turn), a(from_shard), a(count), a(effects), a(own);
   }
 };
 

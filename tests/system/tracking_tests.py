@@ -266,6 +266,17 @@ def tracking_between(nodes):
         pushes_of(quiet)
         w("SET", keys[6], "3")
         wait_until("it is told", lambda: keys[6] in keys_so_far(quiet), 5)
+        # Nor is it told of what it changes itself, wherever that runs, where a replica here shows it.
+        if nodes == 3:
+            eq(quiet("MGET", *keys[8:20]), [b"2"] * 12)
+            pushes_of(quiet)
+            for k in keys[8:18]:
+                eq(quiet("SET", k, "own"), "OK")
+            w("SET", keys[18], "3"), w("SET", keys[19], "3")
+            got = []
+            wait_until("of others' it is", lambda: got.extend(keys_so_far(quiet)) or len(got) >= 2, 5)
+            time.sleep(0.3)
+            eq(sorted(got + keys_so_far(quiet)), sorted(keys[18:20]))
         # Expiry is told by whoever holds the key.
         w("SET", keys[20], "x", "PX", 200)
         time.sleep(0.05)

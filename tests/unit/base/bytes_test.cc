@@ -24,6 +24,18 @@ TEST_SUITE("base/bytes") {
     }
   }
 
+  TEST_CASE("a buffer that is used again gives back what a burst has made of it") {
+    std::string s(1000, 'x');
+    const std::size_t before = s.capacity();
+    clear_buffer(s);
+    CHECK(s.empty());
+    CHECK(s.capacity() == before);
+    s.assign(1'000'000, 'x');
+    clear_buffer(s);
+    CHECK(s.empty());
+    CHECK(s.capacity() < 100);
+  }
+
   TEST_CASE("what is written is read back") {
     std::string out;
     put_u8(out, 0xAB);

@@ -39,6 +39,8 @@ class ScriptHost {
   virtual void denied(const ScriptRights& rights, const CommandSpec& spec, Args args) = 0;
   // Whether memory is left for a write.
   virtual bool has_room() = 0;
+  // Whether as many other nodes are there as a write wants.
+  virtual bool has_replicas() = 0;
   virtual std::size_t databases() = 0;
   // For tests: commands that are not for scripts are let through.
   virtual bool allows_all() { return false; }

@@ -226,6 +226,7 @@ std::optional<Error> Interpreter::refuses(const CommandSpec* spec, Args args) {
     return refuse(no("Write commands are not allowed from read-only scripts."));
   if ((spec->flags & flag::denyoom) && run_->no_room && !run_->flags.allow_oom && !run_->wrote)
     return refuse(Errc::oom);
+  if (writes && run_->no_replicas && !run_->wrote) return refuse(Errc::no_replicas);
   if (run_->ctx.guard) {
     if (auto error = run_->ctx.guard->refuses(*spec, args, run_->db)) return error;
   }
@@ -417,6 +418,11 @@ bool Interpreter::may_begin(CommandContext& ctx, Run& run, bool read_only) {
     ctx.reply.error(Error(Errc::oom,
                           "allow-oom flag is not set on the script, can not run it when "
                           "used memory > 'maxmemory'"));
+    return false;
+  }
+  run.no_replicas = !host_.has_replicas();
+  if (run.no_replicas && !run.flags.compatible && !run.flags.no_writes) {
+    ctx.reply.error(Errc::no_replicas);
     return false;
   }
   return true;

@@ -56,7 +56,7 @@ class Interpreter final : public ScriptRunner {
     bool function = false, read_only = false;
     DbIndex db{};
     int resp = 2;
-    bool no_room = false;
+    bool no_room = false, no_replicas = false;
     bool wrote = false;
     bool ended = false;  // by the host: no pcall of the script's may catch it
     bool begins_anew = false;

@@ -98,14 +98,25 @@ void Worker::unknown(Connection& c, Args args, Reply& reply) {
          reply);
 }
 
-// Whether the command, or one that EXEC is to run, may need more memory.
-bool Worker::wants_memory(const Connection& c, const CommandSpec& spec) {
-  if (spec.flags & flag::denyoom) return true;
-  return spec.name == "EXEC" &&
-         std::any_of(c.transaction.commands.begin(), c.transaction.commands.end(),
-                     [](const OwnedCommand& command) {
-                       return (command.spec().flags & flag::denyoom) != 0;
-                     });
+// Whether the command, or one that EXEC is to run, has the flag. Scripts look for themselves.
+bool Worker::flagged(const Connection& c, const CommandSpec& spec, std::uint32_t flag) {
+  const auto has = [flag](const CommandSpec& of) {
+    return (of.flags & (flag | flag::script_call)) == flag;
+  };
+  return has(spec) ||
+         (spec.name == "EXEC" &&
+          std::any_of(c.transaction.commands.begin(), c.transaction.commands.end(),
+                      [&](const OwnedCommand& command) { return has(command.spec()); }));
+}
+
+bool Worker::enough_replicas() const {
+  const std::uint64_t least = command_options_.min_replicas;
+  std::uint64_t up = 0;
+  for (std::size_t i = 0; i < links_.size() && up < least; ++i) {
+    const auto& view = engine_->peer({static_cast<std::uint16_t>(i)});
+    up += view.up && view.serving;
+  }
+  return up >= least;
 }
 
 // True when the command may not run, and the client knows.
@@ -122,7 +133,9 @@ bool Worker::refused(Connection& c, const Call& call, Reply& reply) {
   if (!c.authenticated && !(spec.flags & flag::no_auth)) return refuse_with(Error(Errc::no_auth));
   c.last_command = &spec;
   if (const auto error = denied(c, spec, call.args)) return refuse_with(*error);
-  if (wants_memory(c, spec) && !make_room()) return refuse_with(Error(Errc::oom));
+  if (flagged(c, spec, flag::denyoom) && !make_room()) return refuse_with(Error(Errc::oom));
+  if (command_options_.min_replicas != 0 && flagged(c, spec, flag::write) && !enough_replicas())
+    return refuse_with(Error(Errc::no_replicas));
   if (c.subscribed() && c.protocol == 2 && !spec_allowed_while_subscribed(spec)) {
     return refuse_with(
         Error(Errc::err, "Can't execute '" + to_lower(spec.name) +
@@ -204,7 +217,7 @@ void Worker::read_clock() {
 
 // Whether anything of this node speaks against plain commands; also of writes.
 void Worker::look_around() {
-  calm_ = !held_ && server_.serving() &&
+  calm_ = !held_ && server_.serving() && command_options_.min_replicas == 0 &&
           server_.pause_clients_until.load(std::memory_order_relaxed) == 0 &&
           server_.monitoring_threads.load(std::memory_order_relaxed) == 0;
   unlimited_ = command_options_.memory.limit == 0;

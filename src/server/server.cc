@@ -223,6 +223,8 @@ void Server::apply_options() {
   o.stream_node_max_entries = static_cast<std::uint64_t>(config_.stream_node_max_entries.get());
   o.proto_max_bulk_len = static_cast<std::size_t>(config_.proto_max_bulk_len.get());
   o.memory = memory_options(config_);
+  if (config_.min_replicas_max_lag != 0)
+    o.min_replicas = static_cast<std::uint64_t>(config_.min_replicas_to_write.get());
   o.notify = event_classes(config_.notify_keyspace_events.get());
   const std::lock_guard lock(options_mutex_);
   command_options_ = o;
@@ -246,6 +248,8 @@ void Server::register_hooks() {
                          Option::proto_max_bulk_len,
                          Option::client_output_buffer_limit,
                          Option::notify_keyspace_events,
+                         Option::min_replicas_to_write,
+                         Option::min_replicas_max_lag,
                          Option::maxmemory,
                          Option::maxmemory_policy,
                          Option::maxmemory_samples,

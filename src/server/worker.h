@@ -270,7 +270,7 @@ class Worker final : public EngineHost {
     Worker& worker_;
   };
 
-  static bool wants_memory(const Connection& c, const CommandSpec& spec);
+  static bool flagged(const Connection& c, const CommandSpec& spec, std::uint32_t flag);
   bool refused(Connection& c, const Call& call, Reply& reply);
   void refuse(Connection& c, const CommandSpec* spec, const Error& error, Reply& reply);
   void unknown(Connection& c, Args args, Reply& reply);
@@ -332,6 +332,7 @@ class Worker final : public EngineHost {
   void publish();
   void look_at_memory();
   bool make_room();
+  bool enough_replicas() const;  // for min-replicas-to-write
   void look_around();
   bool ordinary(const Connection& c, const Call& call) const;
   void ran(Connection& c, const Call& call, Reply& reply, std::size_t start);

@@ -335,6 +335,9 @@ std::shared_ptr<const Libraries> WorkerScripts::libraries() {
 bool WorkerScripts::has_room() {
   return worker_.make_room();
 }
+bool WorkerScripts::has_replicas() {
+  return worker_.enough_replicas();
+}
 std::size_t WorkerScripts::databases() {
   return worker_.space().databases();
 }

@@ -94,6 +94,7 @@ class WorkerScripts final : public ScriptHost {
   void refused(const CommandSpec& spec) override;
   void denied(const ScriptRights& rights, const CommandSpec& spec, Args args) override;
   bool has_room() override;
+  bool has_replicas() override;
   std::size_t databases() override;
   bool allows_all() override;
   bool breathe() override;

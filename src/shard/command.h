@@ -62,6 +62,7 @@ struct CommandOptions {
   std::uint64_t stream_node_max_entries = 100;  // what XADD and XTRIM with ~ remove at once
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
   MemoryOptions memory;
+  std::uint64_t min_replicas = 0;  // other nodes that must be there for a write
   std::uint32_t notify = 0;  // classes of key events that are published (shard/key_events.h)
 };
 

@@ -579,6 +579,49 @@ def ring_cli_cluster_check():
         ok("All 16384 slots covered" in out and "ERR" not in out, out)
 
 
+@test(gyre=True, quick=True, limit=60)
+def ring_min_replicas():
+    """min-replicas-to-write refuses writes on all nodes while fewer others are up."""
+    def refused(r):
+        for words in (("SET", "k", "2"), ("DEL", "k"), ("EVAL", "return redis.call('SET', KEYS[1], 'x')", 1, "k"), ("EVAL", "#!lua\nreturn 1", 0)):
+            eq(error_of(r, *words).code, "NOREPLICAS", words)
+        r("MULTI")
+        eq(error_of(r, "SET", "k", "2").code, "NOREPLICAS")
+        eq(error_of(r, "EXEC").code, "EXECABORT")
+        eq(r("GET", "k"), b"1")
+        eq(r("EVAL", "return redis.call('GET', KEYS[1])", 1, "k"), b"1")
+        eq(r("EVAL", "#!lua flags=no-writes\nreturn 1", 0), 1)
+
+    def writes(c, value):
+        try:
+            return c("SET", "k", value) == "OK"
+        except ReplyError as e:
+            eq(e.code, "NOREPLICAS")
+            return False
+
+    with Cluster(1) as alone:
+        with alone[0].client() as r:
+            r("SET", "k", "1")
+            r("CONFIG", "SET", "min-replicas-to-write", 1)
+            refused(r)
+            r("CONFIG", "SET", "min-replicas-max-lag", 0)
+            eq(r("SET", "k", "2"), "OK")
+    with Cluster(3) as ring:
+        with ring[0].client() as r, ring[1].client() as other:
+            r("SET", "k", "1")
+            r("CONFIG", "SET", "min-slaves-to-write", 2)
+            eq(other("CONFIG", "GET", "min-replicas-to-write")[1], b"2")
+            eq(other("SET", "k", "1"), "OK")
+            ring[2].kill()
+            for c in (r, other):
+                wait_until("it is noticed", lambda c=c: not writes(c, "1"), 10)
+                refused(c)
+            ring[2].start()
+            ring.wait_settled(60)
+            for c in (r, other):
+                wait_until("it is back", lambda c=c: writes(c, "3"), 10)
+
+
 @test(gyre=True, limit=60)
 def ring_atomic_commands():
     """What must be atomic over several nodes answers CROSSSLOT for now; on one slot it works from any node."""

@@ -31,13 +31,14 @@ class Host final : public ScriptHost {
   }
   void denied(const ScriptRights&, const CommandSpec&, Args) override { ++denials; }
   bool has_room() override { return room; }
+  bool has_replicas() override { return replicas; }
   std::size_t databases() override { return 16; }
   bool breathe() override { return ++breaths >= kill_at; }
 
   std::map<std::string, std::shared_ptr<const Program>> programs;
   std::uint64_t flushed = 0;
   std::shared_ptr<Libraries> functions = std::make_shared<Libraries>();
-  bool room = true;
+  bool room = true, replicas = true;
   std::vector<std::string> errors;
   int denials = 0;
   int calls = 0, breaths = 0, kill_at = 1 << 30;
@@ -308,6 +309,12 @@ TEST_SUITE("script/") {
     CHECK(s.eval("#!lua flags=allow-oom\n" + set) == "+OK");
     CHECK(s.eval("#!lua flags=no-writes\nreturn 1") == ":1");
     CHECK(has(s.eval(set), "-OOM command not allowed when used memory > 'maxmemory'."));
+    s.host.room = true;
+    s.host.replicas = false;
+    CHECK(has(s.eval("#!lua\nreturn 1"), "-NOREPLICAS Not enough good replicas to write."));
+    CHECK(has(s.eval("#!lua flags=allow-oom\n" + set), "-NOREPLICAS"));
+    CHECK(s.eval("#!lua flags=no-writes\nreturn 1") == ":1");
+    CHECK(has(s.eval(set), "-NOREPLICAS Not enough good replicas to write."));
     CHECK(s.eval("return redis.call('get','a')") == "$1 b");
   }
 

@@ -314,7 +314,9 @@ bool Engine::go_on_behind_holds() {
     if (space_.parts_touched()) look_at_parts();
     any = true;
   }
-  if (!held_) any |= transactions_.run() | go_on_walks();
+  if (held_) return any;
+  any |= transactions_.run();
+  any |= go_on_walks();
   return any;
 }
 

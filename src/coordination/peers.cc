@@ -42,8 +42,8 @@ void Engine::peer_down(NodeIndex peer) {
     if (slots_[i].used == peer) slots_[i].used = cut_off;
   }
   p.view.up = p.view.serving = false;
-  p.outbox.clear();
-  p.ordered.clear();
+  clear_buffer(p.outbox);
+  clear_buffer(p.ordered);
   p.unsent.clear();
   p.repairing = false;
   for (Turn& t : turns_) {

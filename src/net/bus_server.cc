@@ -21,7 +21,7 @@ constexpr std::size_t unread_bytes_max = std::size_t{512} << 20;
 // A read fills what there is; a busy peer's turn fits, and a buffer beyond the second is given
 // back.
 constexpr std::size_t buffer_bytes_min = std::size_t{64} << 10;
-constexpr std::size_t buffer_bytes_kept = std::size_t{1} << 20;
+constexpr std::size_t buffer_bytes_kept = std::size_t{128} << 10;
 
 }  // namespace
 

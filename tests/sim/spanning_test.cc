@@ -159,8 +159,9 @@ TEST_CASE("spanning: KEYS, SCAN and DBSIZE show what its client was told") {
     ring.run(20);
     ring.network.set_delay(0, 2, 500, 5000);
     REQUIRE(ring.answer(id) == ":1\r\n");
-    CHECK(ring.ask(i % 3, {"DBSIZE"}) == ":" + std::to_string(2 * (i + 1)) + "\r\n");
-    CHECK(ring.ask((i + 1) % 3, {"KEYS", b}).ends_with(b + "\r\n"));
+    CHECK(ring.ask(static_cast<std::size_t>(i) % 3, {"DBSIZE"}) ==
+          ":" + std::to_string(2 * (i + 1)) + "\r\n");
+    CHECK(ring.ask(static_cast<std::size_t>(i + 1) % 3, {"KEYS", b}).ends_with(b + "\r\n"));
     ring.network.set_delay(0, 2, 50, 300);
   }
   for (const auto& node : ring.nodes) waited += node->metrics().walks_waited.get();

@@ -137,6 +137,7 @@ Result<void> Server::load() {
   const SteadyMs from = clock_.steady_ms();
   SteadyMs said = from;
   for (auto& w : workers_) {
+    w->space_->access().set(clock_.wall_ms(), command_options().memory.access);
     auto loaded = load_rows(*w, [&](std::uint64_t rows) {
       if (clock_.steady_ms() - said <= 1000) return;
       said = clock_.steady_ms();
@@ -412,6 +413,7 @@ Result<void> Server::start() {
     w->space_->clock().set_started(w->space_->clock().peek(clock().wall_ms()));
     w->post([known](Worker& worker) {
       worker.loaded_ = true;
+      worker.tell_space();
       worker.engine_->set_known(known);
     });
     if (!alone()) w->post([](Worker& worker) { worker.connect_peers(); });

@@ -161,16 +161,20 @@ void Worker::refresh_command_options() {
   if (version == command_options_version_) return;
   command_options_ = server_.command_options();
   command_options_version_ = version;
-  space_->access().set(wall_ms(), command_options_.memory.access);
+  if (loaded_) tell_space();
   output_limits_ = server_.config().buffer_limits();
   const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
-  const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
-  space_->tracked().set_limit(tracked == 0 ? 0
-                                           : std::max<std::size_t>(1, tracked / server_.shards()));
   const std::int64_t late_ms = server_.config().latency_monitor_threshold;
   slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
   if (late_ms > 0) slow_ticks_ = std::min(slow_ticks_, us_to_ticks(late_ms * 1000));
   refresh_users();
+}
+
+void Worker::tell_space() {
+  space_->access().set(wall_ms(), command_options_.memory.access);
+  const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
+  space_->tracked().set_limit(tracked == 0 ? 0
+                                           : std::max<std::size_t>(1, tracked / server_.shards()));
 }
 
 void Worker::take_mail() {

@@ -324,6 +324,7 @@ class Worker final : public EngineHost {
   void flush_mail();
   void take_mail();
   void refresh_command_options();
+  void tell_space();  // of the options; until it is loaded another thread has it
   void refresh_users();
   void tick();
   void start_ticker(std::uint64_t ms);

@@ -48,8 +48,7 @@ def eviction_lru_keeps_what_is_used():
                     eq(fill(r, ["cold%d:%d" % (part, i) for i in range(10_000)], 100), 0)
                     r.pipeline([("GET", n) for n in hot])
                     most = max(most, held(r))
-                    if part % 4 == 3:
-                        time.sleep(0.3)   # the clock of uses counts seconds
+                    time.sleep(0.25)   # the clock of uses counts seconds: what fits comes in some of them
                 ok(most < 20 * MB * 1.03, most)
                 ok(most > 20 * MB * 0.9, most)
                 there = len([a for a in r.pipeline([("EXISTS", n) for n in hot]) if a == 1])

@@ -103,10 +103,10 @@ void ask_workers(SessionCall& call, std::function<T(Worker&)> ask,
   if (n > 1 && refused_inline(call)) return;
   auto results = std::make_shared<std::vector<T>>(n);  // touched by this thread alone
   (*results)[home.shard().value] = ask(home);
+  if (n == 1 && !told) return answer(std::move(*results), call.reply);
   if (n == 1) {
     std::string out;
     Reply reply(out, call.reply.protocol());
-    if (!told) return answer(std::move(*results), call.reply);
     answer(std::move(*results), reply);
     return answer_when_told(call, [&out](Reply& to) { to.raw(out); });
   }

@@ -34,6 +34,7 @@ class Defrag {
   bool running() const { return state_ != State::rests; }
   std::uint64_t moved() const { return moved_; }  // nodes and tables so far
   std::uint64_t left() const { return left_; }    // records that stayed where they were
+
  private:
   enum class State : std::uint8_t { rests, chooses, walks };
   // % of waste, or 0 where there is too little of it.

@@ -31,6 +31,12 @@
 
 namespace gyre {
 
+// What one step of a walk that moves blocks did (Slabs::drains).
+struct MoveStep {
+  std::uint64_t next = 0;  // where the next step begins; 0: it was the last
+  std::uint64_t moved = 0, left = 0;
+};
+
 class Slabs {
  public:
   static constexpr std::size_t fine = 512;
@@ -167,6 +173,15 @@ class Slabs {
 #else
     return size <= largest && slab_of(block)->drains;
 #endif
+  }
+  // A copy of the block's bytes in another slab, when its own is to become empty; the block is
+  // still to be released. Otherwise nullptr.
+  template <class T>
+  T* copy_if_draining(const T* block, std::size_t size) {
+    if (!drains(block, size)) return nullptr;
+    void* const copy = allocate(size);
+    std::memcpy(copy, block, size);
+    return static_cast<T*>(copy);
   }
   // Those that were chosen serve again.
   void stop_draining() {

@@ -78,8 +78,9 @@ void copy_record(CommandContext& ctx, const KeyRef& from, const KeyRef& to, DbIn
   if (type == TypeId::string) {
     put_cell(w, type, {}, from.cell());
   } else {
+    const bool made = from.collection()->makes_ids();
     from.collection()->for_each([&](const ElementView& e) {
-      if (e.cell.live()) put_cell(w, type, e.id, e.cell);
+      if (e.cell.live()) put_cell(w, type, made ? w.keep(std::string(e.id)) : e.id, e.cell);
       return true;
     });
   }

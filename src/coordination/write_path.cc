@@ -396,6 +396,11 @@ class Engine::EffectsAhead {
     room_.resize(window);
     for (std::uint32_t i = 0; i < 3 * step_; ++i) fetch(i);
   }
+  ~EffectsAhead() {
+    for (std::uint32_t i = 0; i < std::min(readable_, window); ++i) {
+      if (room_[i].effect.changes.capacity() > Effect::spare_changes) room_[i].effect = {};
+    }
+  }
   // The next one; nullptr: it cannot be read. It holds until the next call but one.
   EffectAhead* next() {
     fetch(at_ + 3 * step_);

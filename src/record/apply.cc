@@ -161,7 +161,7 @@ void merge_collection(Merging& m, const Effect& e) {
   } else {
     c = type_spec(m.type).make(m.slabs);
     reshape(m, e.key, sizeof c, m.type, Node::boxed, m.floor);
-    std::memcpy(m.node->value_data(), &c, sizeof c);
+    set_collection(*m.node, c);
   }
   Version newest = std::max(m.node->version, m.floor);
   if (c->floor < m.floor) {

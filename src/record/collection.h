@@ -31,7 +31,9 @@ class Collection {
   // The element as it stands, also a tombstone; false when there is none.
   virtual bool find(std::string_view id, Cell& cell) const = 0;
   // Calls f for every element, tombstones too; f returns false to stop. f must not change anything.
+  // An id that is made for the call (makes_ids) is gone when f returns.
   virtual bool for_each(const std::function<bool(const ElementView&)>& f) const = 0;
+  virtual bool makes_ids() const { return false; }
   // Forgets what lies at or below the floor; calls dropped(id, still_there) for each element
   // changed.
   virtual void drop_below(Version floor,
@@ -43,6 +45,15 @@ class Collection {
   virtual std::size_t live() const = 0;  // elements that can be read
   virtual std::size_t tombstones() const = 0;
   virtual std::size_t bytes() const = 0;  // memory, roughly
+  // One step of a walk over its blocks that moves those whose slab is to become empty
+  // (Slabs::drains), each with an element or a few of them: about `limit` blocks from `from` on, 0
+  // the first. Elements that come or go between two steps may be missed.
+  virtual MoveStep move_blocks([[maybe_unused]] std::uint64_t from,
+                               [[maybe_unused]] std::size_t limit) {
+    return {};
+  }
+  // The object itself; where it is now.
+  virtual Collection* move_object() { return this; }
 
   Version floor{};  // of the record
 };

@@ -8,7 +8,9 @@
 // floor is that of an overwrite, whether an expiry and a base are there, and what the effect is of.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,29 @@ enum class TypeId : std::uint8_t {
 };
 inline constexpr std::size_t types_total = 7;
 
+// Bytes that stay where they are as more are added.
+class KeptBytes {
+ public:
+  std::string_view add(std::string_view bytes) {
+    if (bytes.size() > left_) {
+      left_ = std::max(bytes.size(), block_bytes);
+      blocks_.push_back(std::make_unique<char[]>(left_));
+      at_ = blocks_.back().get();
+    }
+    char* const to = at_;
+    bytes.copy(to, bytes.size());
+    at_ += bytes.size();
+    left_ -= bytes.size();
+    return {to, bytes.size()};
+  }
+
+ private:
+  static constexpr std::size_t block_bytes = 1024;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+};
+
 struct Effect {
   DbIndex db{};
   std::string_view key;
@@ -55,7 +80,15 @@ struct Effect {
   // All elements of its record are in it: what a replica that has dropped them needs.
   bool whole = false;
   std::vector<Change> changes;
+  // More room than for so many is not kept from one effect to the next.
+  static constexpr std::size_t spare_changes = 1024;
+  // What changes point at and nobody else keeps; copies of the effect share it.
+  std::shared_ptr<KeptBytes> kept;
 
+  std::string_view keep(std::string_view bytes) {
+    if (!kept) kept = std::make_shared<KeptBytes>();
+    return kept->add(bytes);
+  }
   void clear() {
     auto keep = std::move(changes);
     keep.clear();

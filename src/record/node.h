@@ -59,12 +59,18 @@ class Node {
   static void release(Slabs& slabs, Node* node) { slabs.release(node, node->bytes()); }
   // Somewhere else, when its slab is to become empty. Whether it was.
   static bool move_if_draining(Slabs& slabs, Node*& node) {
-    const std::size_t bytes = node->bytes();
-    if (!Slabs::drains(node, bytes)) return false;
-    auto* moved = static_cast<Node*>(slabs.allocate(bytes));
-    std::memcpy(static_cast<void*>(moved), node, bytes);
-    slabs.release(node, bytes);
-    node = moved;
+    return move_if_draining(slabs, node, [](Node*, Node*) {});
+  }
+  // As above; while both are there it calls moving(old, fresh).
+  template <class F>
+  static bool move_if_draining(Slabs& slabs, Node*& node, F&& moving) {
+    Node* const old = node;
+    const std::size_t bytes = old->bytes();
+    Node* const fresh = slabs.copy_if_draining(old, bytes);
+    if (!fresh) return false;
+    moving(old, fresh);
+    slabs.release(old, bytes);
+    node = fresh;
     return true;
   }
 

@@ -124,6 +124,24 @@ class NodeTable {
       if (groups_[g].node[i]) f(groups_[g].node[i]);
     }
   }
+  // One step of a walk over the groups, from one of them on over about `limit` nodes, that moves
+  // what lies in draining slabs: the table itself first, then nodes, of which moving(old, fresh) is
+  // told while both are there.
+  template <class F>
+  MoveStep move_nodes(std::uint64_t from, std::size_t limit, F&& moving) {
+    MoveStep step;
+    if (from == 0 && tighten()) ++step.moved;
+    for (std::size_t g = from; g < groups(); ++g) {
+      if (step.moved + step.left >= limit) {
+        step.next = g;
+        break;
+      }
+      for_group(g, [&](Node*& node) {
+        ++(Node::move_if_draining(*slabs_, node, moving) ? step.moved : step.left);
+      });
+    }
+    return step;
+  }
   // Moves the table if its block is to be moved, or if it needs far less; whether it did.
   bool tighten() {
     if (!groups_) return false;

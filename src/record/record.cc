@@ -112,8 +112,16 @@ void record_effect(const Node& n, DbIndex db, Version since, Effect& out) {
   if (out.type == TypeId::string) {
     add_cell(out, {}, string_cell(n), since);
   } else if (out.type != TypeId::none) {
-    collection_of(n)->for_each([&](const ElementView& e) {
-      add_cell(out, e.id, e.cell, since);
+    const Collection* const c = collection_of(n);
+    const bool made = c->makes_ids();
+    c->for_each([&](const ElementView& e) {
+      if (!made) {
+        add_cell(out, e.id, e.cell, since);
+      } else if (e.cell.version >= since) {
+        add_cell(out, out.keep(e.id), e.cell, since);
+      } else {
+        out.whole = false;
+      }
       return true;
     });
   }

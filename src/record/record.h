@@ -34,6 +34,11 @@ inline Collection* collection_of(const Node& n) {
   return c;
 }
 
+inline void set_collection(Node& n, Collection* c) {
+  GYRE_ASSERT(n.has(Node::boxed));
+  std::memcpy(n.value_data(), &c, sizeof c);
+}
+
 // The record expired long ago and its elements were dropped.
 inline bool record_stub(const Node& n) {
   return stored_type(n) == TypeId::none && n.has(Node::floored);

@@ -155,15 +155,17 @@ void Worker::send_batch(NodeIndex peer, std::string_view messages) {
   batch_.clear();
   put_header(batch_, header(false));
   batch_.append(messages);
-  if (!l.link->send_batch(batch_)) return l.link->break_link("too much waits to be sent");
+  const std::size_t bytes = batch_.size();
+  const bool sent = l.link->send_batch(batch_);
+  clear_buffer(batch_);
+  if (!sent) return l.link->break_link("too much waits to be sent");
   const SteadyMs now = now_ms();
   l.watch.sent(now);
   l.sent_wall.push_back(wall_ms());
   l.last_sent = now;
   metrics_.peer_batches_sent.add();
-  metrics_.peer_bytes_sent.add(batch_.size());
-  published_.inside.bus(peer).send(batch_.size(), messages.empty());
-  clear_buffer(batch_);
+  metrics_.peer_bytes_sent.add(bytes);
+  published_.inside.bus(peer).send(bytes, messages.empty());
 }
 
 void Worker::flush_peers() {

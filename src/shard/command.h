@@ -63,7 +63,7 @@ struct CommandOptions {
   std::size_t proto_max_bulk_len = std::size_t{512} << 20;
   MemoryOptions memory;
   std::uint64_t min_replicas = 0;  // other nodes that must be there for a write
-  std::uint32_t notify = 0;  // classes of key events that are published (shard/key_events.h)
+  std::uint32_t notify = 0;        // classes of key events that are published (shard/key_events.h)
 };
 
 // The shards of this node, as far as the running command may reach them: its own, or all while a

@@ -2,8 +2,9 @@
 //
 // Where the slabs hold enough that is of no use to anybody, those with the fewest blocks are chosen
 // to drain (base/slabs.h), as many as the others have room for. Then a walk over all records moves
-// those that lie in one, and the tables of the keys; what collections hold inside stays where it
-// is. A walk that gave little back makes the next one wait longer.
+// those that lie in one, the tables of the keys, and what collections hold
+// (Collection::move_blocks; streams stay where they are). A walk that gave little back makes the
+// next one wait longer.
 //
 // Threading: the shard's. tick() is called between commands: who keeps a Node* across one must not.
 #pragma once

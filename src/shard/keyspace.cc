@@ -272,35 +272,51 @@ std::size_t KeySpace::raise_floor(Slot slot, DbIndex db, Version floor, bool sto
   return dropped;
 }
 
+// A record with what its collection holds from place.inside on; that is 0 again when all was seen.
+void KeySpace::move_record(Node*& node, MovePlace& place, std::uint64_t limit, Moves& moves) {
+  const bool boxed = node->has(Node::boxed);
+  if (place.inside == 0) {
+    ++(Node::move_if_draining(slabs_, node) ? moves.moved : moves.left);
+    if (boxed) set_collection(*node, collection_of(*node)->move_object());
+  }
+  if (!boxed) {
+    place.inside = 0;
+    return;
+  }
+  const MoveStep step = collection_of(*node)->move_blocks(place.inside, limit);
+  moves.moved += step.moved;
+  moves.left += step.left;
+  place.inside = step.next;
+}
+
 KeySpace::Moves KeySpace::move_records(MovePlace& place, std::uint64_t steps) {
   constexpr std::uint64_t steps_of_a_slot = 2, steps_of_a_move = 4;
   Moves moves;
   std::uint64_t done = 0;
   ++tables_changed_;
-  for (; place.slot < slots_.size(); ++place.slot, place.table = place.group = 0) {
+  for (; place.slot < slots_.size(); place = {.slot = place.slot + 1}) {
+    if (done >= steps) return moves;
     SlotData& s = slots_[place.slot];
     done += steps_of_a_slot;
     const std::size_t tables = 1 + (s.others ? s.others->tables.size() : 0);
-    for (; place.table < tables; ++place.table, place.group = 0) {
+    for (; place.table < tables; place = {.slot = place.slot, .table = place.table + 1}) {
       NodeTable& table = place.table == 0 ? s.records : s.others->tables[place.table - 1].second;
-      if (place.group == 0 && table.tighten()) {
+      if (place.group == 0 && place.node == 0 && place.inside == 0 && table.tighten()) {
         ++moves.moved;
         done += table.size();
       }
-      for (; place.group < table.groups(); ++place.group) {
-        if (done >= steps) return moves;
-        const std::uint64_t moved_before = moves.moved;
+      for (; place.group < table.groups(); ++place.group, place.node = 0) {
+        std::size_t at = 0;
         table.for_group(place.group, [&](Node*& node) {
-          ++done;
-          ++(Node::move_if_draining(slabs_, node) ? moves.moved : moves.left);
+          if (at++ != place.node || done >= steps) return;
+          const Moves before = moves;
+          move_record(node, place, steps - done, moves);
+          const std::uint64_t moved = moves.moved - before.moved;
+          done += moves.left - before.left + moved * (1 + steps_of_a_move);
+          if (place.inside == 0) ++place.node;
         });
-        done += (moves.moved - moved_before) * steps_of_a_move;
+        if (done >= steps) return moves;
       }
-    }
-    if (done >= steps) {
-      ++place.slot;
-      place.table = place.group = 0;
-      break;
     }
   }
   return moves;

@@ -49,9 +49,11 @@ struct DbCounts {
   std::uint64_t tombstones = 0;  // records that are only remembered
 };
 
-// Where a walk over all tables is: a slot counted from the first, a table of it, a group of that.
+// Where a walk over all tables is: a slot counted from the first, a table of it, a group of that, a
+// node of the group and how far its collection was seen.
 struct MovePlace {
-  std::size_t slot = 0, table = 0, group = 0;
+  std::size_t slot = 0, table = 0, group = 0, node = 0;
+  std::uint64_t inside = 0;
 };
 
 class KeySpace {
@@ -283,9 +285,9 @@ class KeySpace {
   // Records that became stubs so far.
   std::uint64_t stubs_made() const { return stubs_made_; }
 
-  // A walk over all nodes that may be moved, in pieces (shard/defrag.h): from `place` on about
+  // A walk over all blocks that may be moved, in pieces (shard/defrag.h): from `place` on about
   // `steps` of them, each that is moved counting for several. At the end place.slot is
-  // slot_count(). Keys that come or move meanwhile may be missed.
+  // slot_count(). Keys and elements that come or move meanwhile may be missed.
   struct Moves {
     std::uint64_t moved = 0, left = 0;
   };
@@ -297,7 +299,7 @@ class KeySpace {
   // Room for the changes of one effect after the other.
   std::vector<Change> lend_changes() { return std::move(spare_changes_); }
   void return_changes(std::vector<Change>&& changes) {
-    if (changes.capacity() > spare_changes_max) return;
+    if (changes.capacity() > Effect::spare_changes) return;
     changes.clear();
     spare_changes_ = std::move(changes);
   }
@@ -345,6 +347,7 @@ class KeySpace {
 
   static constexpr std::size_t draws_at_random = 64;
 
+  void move_record(Node*& node, MovePlace& place, std::uint64_t limit, Moves& moves);
   std::size_t index_of(Slot slot) const {
     return static_cast<std::size_t>(slot.value - options_.first.value);
   }
@@ -396,7 +399,6 @@ class KeySpace {
   UnixMs expired_upto_ = 0;
   std::vector<Due> due_;  // a heap, soonest first; entries that no longer match are skipped
   std::string row_key_, row_value_;
-  static constexpr std::size_t spare_changes_max = 1024;
   std::vector<Change> spare_changes_;
 };
 

@@ -55,7 +55,7 @@ std::string agreement_row(Slot slot) {
 }
 
 void header_value(std::string& to, const Node& n) {
-  to.clear();
+  clear_buffer(to);
   const TypeId type = stored_type(n);
   const bool implied_floor = type == TypeId::string && !n.has(Node::floored);
   const bool expires = n.has(Node::has_expiry), stub = record_stub(n);
@@ -82,7 +82,7 @@ void header_value(std::string& to, const Node& n) {
 }
 
 void element_value(std::string& to, const Cell& cell) {
-  to.clear();
+  clear_buffer(to);
   put_be64(to, cell.version.bits);
   put_u8(to, cell.tombstone);
   put_u8(to, cell.has_sums);

@@ -6,20 +6,6 @@
 
 namespace gyre {
 
-// Plain ids as text, for views that outlive a walk. A second walk over an unchanged list writes the
-// same bytes again.
-struct ListCollection::Ids {
-  static constexpr std::size_t block_ids = 256;
-  std::vector<std::unique_ptr<char[]>> blocks;
-
-  char* place(std::size_t i) {
-    if (i / block_ids == blocks.size()) {
-      blocks.push_back(std::make_unique<char[]>(block_ids * list_plain_id_bytes));
-    }
-    return blocks[i / block_ids].get() + i % block_ids * list_plain_id_bytes;
-  }
-};
-
 namespace {
 
 Cell cell_of(const ListEntry& e) {
@@ -41,8 +27,6 @@ ListEntry entry_of(const ListKey& key, const Change& change) {
 }  // namespace
 
 ListCollection::ListCollection(Slabs& slabs) : tree_(slabs) {}
-ListCollection::~ListCollection() = default;
-
 void ListCollection::operator delete(ListCollection* self, std::destroying_delete_t) {
   Slabs& slabs = self->tree_.slabs();
   self->~ListCollection();
@@ -61,7 +45,6 @@ CellMerge ListCollection::merge(const Change& change, bool keep_tombstones) {
   constexpr CellMerge untouched{.taken = false, .stands = true, .above = {}};
   constexpr CellMerge taken{.taken = true, .stands = true, .above = {}};
   if (change.sum) return untouched;  // a list has no counters
-  ids_.reset();
   const ListKey key(change.id);
   const ListEntry fresh = entry_of(key, change);
   ListPath path;
@@ -172,7 +155,6 @@ void ListCollection::drop_below(Version dead,
                                 const std::function<void(std::string_view, bool)>& dropped) {
   const bool none = each_entry([dead](const ListEntry& e) { return e.version > dead; });
   if (none) return;
-  ids_.reset();
   // Rare, and mostly for many elements at once: the rest is built anew.
   ListTree old(tree_.slabs());
   old.swap(tree_);
@@ -185,7 +167,6 @@ void ListCollection::drop_below(Version dead,
 }
 
 void ListCollection::drop_tombstone(std::string_view id) {
-  ids_.reset();
   const ListKey key(id);
   ListPath path;
   ListPlace place;
@@ -212,17 +193,40 @@ bool ListCollection::find(std::string_view id, Cell& cell) const {
 }
 
 bool ListCollection::for_each(const std::function<bool(const ElementView&)>& f) const {
-  if (tree_.empty()) return true;
-  if (!ids_) ids_ = std::make_unique<Ids>();
-  std::size_t made = 0;
-  return each_entry([&](const ListEntry& entry) {
-    return f({entry.odd ? entry.odd_id : entry.id(ids_->place(made++)), cell_of(entry)});
-  });
+  char id[list_plain_id_bytes];
+  return each_entry([&](const ListEntry& entry) { return f({entry.id(id), cell_of(entry)}); });
+}
+
+MoveStep ListCollection::move_blocks(std::uint64_t from, std::size_t limit) {
+  MoveStep step;
+  if (tree_.empty() || from > live_) return step;
+  ListPath path;
+  // `from` is the live elements before it, plus one.
+  from > 0 && live_ > 0 ? void(tree_.seek(from - 1, path)) : tree_.first(path);
+  do {
+    if (step.moved + step.left >= limit) {
+      step.next = std::max(from + 1, tree_.live_before(path) + 1);
+      break;
+    }
+    ++(tree_.move_if_draining(path) ? step.moved : step.left);
+  } while (tree_.next(path));
+  return step;
+}
+
+Collection* ListCollection::move_object() {
+  Slabs& slabs = tree_.slabs();
+  if (!Slabs::drains(this, sizeof *this)) return this;
+  auto* const fresh = ::new (slabs.allocate(sizeof(ListCollection))) ListCollection(slabs);
+  fresh->floor = floor;
+  fresh->tree_.swap(tree_);
+  fresh->live_ = live_;
+  fresh->tombstones_ = tombstones_;
+  delete this;
+  return fresh;
 }
 
 std::size_t ListCollection::bytes() const {
-  const std::size_t lent = ids_ ? ids_->blocks.size() * Ids::block_ids * list_plain_id_bytes : 0;
-  return sizeof *this + tree_.bytes() + lent;
+  return sizeof *this + tree_.bytes();
 }
 
 std::uint64_t ListCollection::number_before_first() const {

@@ -8,7 +8,6 @@
 // arrive in any order and go where their ids belong. Threading: the shard's thread alone.
 #pragma once
 
-#include <memory>
 #include <new>
 #include <utility>
 
@@ -47,18 +46,20 @@ class ListCollection final : public Collection {
   // Gives the object back to the Slabs that it came from.
   static void operator delete(ListCollection* self, std::destroying_delete_t);
   explicit ListCollection(Slabs& slabs);
-  ~ListCollection() override;
 
   CellMerge merge(const Change& change, bool keep_tombstones) override;
   bool find(std::string_view id, Cell& cell) const override;
-  // The ids handed out stay valid until the list changes.
   bool for_each(const std::function<bool(const ElementView&)>& f) const override;
+  bool makes_ids() const override { return true; }
   void drop_below(Version floor,
                   const std::function<void(std::string_view, bool)>& dropped) override;
   void drop_tombstone(std::string_view id) override;
   std::size_t live() const override { return live_; }
   std::size_t tombstones() const override { return tombstones_; }
   std::size_t bytes() const override;
+  // The nodes above the chunks stay where they are.
+  MoveStep move_blocks(std::uint64_t from, std::size_t limit) override;
+  Collection* move_object() override;
 
   // The element of this rank from the front; not valid when there are not so many.
   ListWalk at(std::size_t rank) const;
@@ -102,9 +103,6 @@ class ListCollection final : public Collection {
 
   ListTree tree_;
   std::uint32_t live_ = 0, tombstones_ = 0;
-  // Ids are made when they are asked for; for_each's outlive it.
-  struct Ids;
-  mutable std::unique_ptr<Ids> ids_;
 };
 
 }  // namespace gyre

@@ -163,6 +163,15 @@ void ListTree::changed(ListPath& path, ListChunk* chunk, std::uint32_t live_befo
   }
 }
 
+bool ListTree::move_if_draining(ListPath& path) {
+  ListChunk* const old = path.chunk;
+  ListChunk* const fresh = slabs_->copy_if_draining(old, old->bytes());
+  if (!fresh) return false;
+  changed(path, fresh, old->live(), old->bytes());
+  ListChunk::release(*slabs_, old);
+  return true;
+}
+
 // Puts a child into a full node, which gives its right part to a new one; returns that.
 ListInner* ListTree::split_put(ListInner& node, unsigned at, const ListChild& child) {
   // At its ends the node stays whole: pushes go on there, and half a node would remain each time.

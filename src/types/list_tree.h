@@ -70,6 +70,8 @@ class ListTree {
   // `live_before` and `bytes_before` are what it had.
   void changed(ListPath& path, ListChunk* chunk, std::uint32_t live_before,
                std::uint32_t bytes_before);
+  // Moves the path's chunk if its slab is to become empty; whether it was.
+  bool move_if_draining(ListPath& path);
   // A new chunk beside the path's; the path is no longer valid. Into an empty tree: the path is not
   // read.
   void insert_after(ListPath& path, ListChunk* chunk) { insert(path, chunk, true); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/hash.h"
@@ -51,6 +52,31 @@ std::size_t MapCollection::bytes() const {
   });
   if (nodes > 0) sampled = sampled * table_->size() / nodes;
   return sizeof *this + sizeof(NodeTable) + table_->bytes() + sampled;
+}
+
+MoveStep MapCollection::move_blocks(std::uint64_t from, std::size_t limit) {
+  MoveStep step;
+  if (!large_) {
+    if (!block_) return step;
+    char* const fresh = slabs().copy_if_draining(block_, capacity());
+    if (fresh) slabs().release(std::exchange(block_, fresh), capacity());
+    ++(fresh ? step.moved : step.left);
+    return step;
+  }
+  return table_->move_nodes(from, limit, [](Node*, Node*) {});
+}
+
+Collection* MapCollection::move_object() {
+  if (!Slabs::drains(this, sizeof *this)) return this;
+  auto* const fresh = create<MapCollection>(slabs());
+  fresh->floor = floor;
+  fresh->block_ = std::exchange(block_, nullptr);
+  fresh->live_ = live_;
+  fresh->dead_ = dead_;
+  fresh->large_ = large_;
+  large_ = 0;
+  delete this;
+  return fresh;
 }
 
 bool MapCollection::find(std::string_view id, Cell& cell) const {

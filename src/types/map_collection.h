@@ -60,6 +60,9 @@ class MapCollection : public Collection {
   std::size_t tombstones() const override { return dead_; }
   std::size_t bytes() const override;
 
+  MoveStep move_blocks(std::uint64_t from, std::size_t limit) override;
+  Collection* move_object() override;
+
   bool is_large() const { return large_ != 0; }
 
   // for_each without the indirection.

@@ -35,8 +35,8 @@ class StreamCollection final : public Collection {
 
   CellMerge merge(const Change& change, bool keep_tombstones) override;
   bool find(std::string_view id, Cell& cell) const override;
-  // The ids handed out stay valid until the stream changes.
   bool for_each(const std::function<bool(const ElementView&)>& f) const override;
+  bool makes_ids() const override { return true; }
   void drop_below(Version floor,
                   const std::function<void(std::string_view, bool)>& dropped) override;
   void drop_tombstone(std::string_view id) override;

@@ -81,7 +81,6 @@ UnixMs decode_seen(std::string_view payload) {
 // ---- series
 
 CellMerge StreamSeries::merge(const Change& change, bool keep_tombstones) {
-  ids_.reset();
   Change inner = change;
   inner.id = tail(change.id);
   return list_.merge(inner, keep_tombstones);
@@ -93,28 +92,22 @@ bool StreamSeries::find(StreamId id, Cell& cell) const {
 }
 
 bool StreamSeries::for_each(const std::function<bool(const ElementView&)>& f) const {
-  const std::size_t each = prefix_.size() + stream_id_bytes;
-  if (!ids_) ids_ = std::make_unique<char[]>(each * (live() + tombstones()));
-  char* to = ids_.get();
+  std::string id = prefix_;
+  id.resize(prefix_.size() + stream_id_bytes);
   return list_.each_entry([&](const ListEntry& e) {
-    prefix_.copy(to, prefix_.size());
-    put_list_id(to + prefix_.size(), e.number, e.push);
-    const std::string_view id(to, each);
-    to += each;
+    put_list_id(id.data() + prefix_.size(), e.number, e.push);
     return f({id, {e.version, e.tombstone, false, e.payload}});
   });
 }
 
 void StreamSeries::drop_below(Version floor,
                               const std::function<void(std::string_view, bool)>& dropped) {
-  ids_.reset();
   list_.drop_below(floor, [&](std::string_view id, bool still_there) {
     dropped(prefix_ + std::string(id), still_there);
   });
 }
 
 void StreamSeries::drop_tombstone(std::string_view id) {
-  ids_.reset();
   list_.drop_tombstone(tail(id));
 }
 

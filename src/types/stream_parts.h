@@ -14,7 +14,6 @@
 #include <functional>
 #include <limits>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -102,8 +101,6 @@ class StreamSeries {
 
   std::string prefix_;
   ListCollection list_;
-  // The ids of the last walk, which outlive it; a second one writes the same bytes.
-  mutable std::unique_ptr<char[]> ids_;
 };
 
 // The pending entries of one group, and by consumer which are whose.

@@ -97,6 +97,34 @@ std::size_t ZsetCollection::bytes() const {
          large().node_bytes;
 }
 
+MoveStep ZsetCollection::move_blocks(std::uint64_t from, std::size_t limit) {
+  if (!small()) {
+    OrderTree& order = large().order;
+    return large().table.move_nodes(from, limit, [&order](Node* old, Node* fresh) {
+      if (node_live(*old)) order.replace(old, fresh);
+    });
+  }
+  MoveStep step;
+  if (!body_) return step;
+  char* const fresh = slabs().copy_if_draining(block(), capacity_);
+  if (fresh) slabs().release(std::exchange(body_, fresh), capacity_);
+  ++(fresh ? step.moved : step.left);
+  return step;
+}
+
+Collection* ZsetCollection::move_object() {
+  if (!Slabs::drains(this, sizeof *this)) return this;
+  auto* const fresh = ::new (slabs().allocate(sizeof(ZsetCollection))) ZsetCollection();
+  fresh->floor = floor;
+  fresh->body_ = std::exchange(body_, nullptr);
+  fresh->used_ = used_;
+  fresh->capacity_ = std::exchange(capacity_, 0);
+  fresh->live_ = live_;
+  fresh->tombstones_ = tombstones_;
+  delete this;
+  return fresh;
+}
+
 void ZsetCollection::account(bool was_known, bool was_live, bool is_known, bool is_live) {
   if (was_known) was_live ? --live_ : --tombstones_;
   if (is_known) is_live ? ++live_ : ++tombstones_;

@@ -86,6 +86,9 @@ class ZsetCollection final : public Collection {
   std::size_t live() const override { return live_; }
   std::size_t tombstones() const override { return tombstones_; }
   std::size_t bytes() const override;
+  // The pages of the order stay where they are.
+  MoveStep move_blocks(std::uint64_t from, std::size_t limit) override;
+  Collection* move_object() override;
 
   // The visible score; nothing when the member is absent or removed.
   std::optional<double> score(std::string_view member) const;

@@ -848,12 +848,12 @@ void put_header(std::string& batch, const BatchHeader& header);
 template <class M>
 void put_message(std::string& batch, std::uint16_t shard, const M& message) {
   thread_local std::string body;
-  body.clear();
   Encoder encoder(body);
   encoder(message);
   put_u8(batch, static_cast<std::uint8_t>(M::kind));
   put_varint(batch, shard);
   put_bytes(batch, body);
+  clear_buffer(body);
 }
 
 struct Envelope {

@@ -105,6 +105,65 @@ TEST_CASE("defrag: commands between its steps see and leave everything as it is"
   CHECK(node.defrag.moved() > 1000);
 }
 
+// Collections small and large of every type that can move, and what a client reads of them.
+TEST_CASE("defrag: what collections hold moves as well, a few elements at a time") {
+  for (const bool replicas : {false, true}) {
+    CAPTURE(replicas);
+    Scattered node(replicas);
+    node("HSET hash f v");
+    const auto text = [](char c, std::size_t n) { return std::string(n, c); };
+    constexpr int small = 6000, large = 20'000;
+    const auto name = [](const char* type, int i) { return type + std::to_string(i); };
+    for (int i = 0; i < small; ++i) {
+      for (int e = 0; e < 3; ++e) {
+        const std::string element = std::to_string(e) + text('e', 30);
+        node("HSET " + name("h", i) + " " + element + " " + text('v', 40));
+        node("SADD " + name("s", i) + " " + element);
+        node("RPUSH " + name("l", i) + " " + element);
+        node("ZADD " + name("z", i) + " " + std::to_string(e) + " " + element);
+      }
+    }
+    for (int i = 0; i < large; ++i) {
+      const std::string element = std::to_string(i) + text('e', 80);
+      node("HSET H " + element + " v");
+      node("ZADD Z " + std::to_string(i % 100) + " " + element);
+      node("RPUSH L " + element);
+    }
+    for (int i = 0; i < small; ++i) {
+      if (i % 6 == 0) continue;
+      for (const char* type : {"h", "s", "l", "z"}) node("DEL " + name(type, i));
+    }
+    for (int i = 0; i < large; ++i) {
+      if (i % 6 == 0) continue;
+      const std::string element = std::to_string(i) + text('e', 80);
+      node("HDEL H " + element);
+      node("ZREM Z " + element);
+    }
+    for (int i = 0; i < large / 2; ++i) node("LPOP L");
+    const auto read = [&] {
+      std::string all;
+      for (int i = 0; i < small; i += 6) {
+        all += node("HGETALL " + name("h", i)) + node("SMEMBERS " + name("s", i)) +
+               node("LRANGE " + name("l", i) + " 0 -1") +
+               node("ZRANGE " + name("z", i) + " 0 -1 WITHSCORES");
+      }
+      // The order of a large hash is nobody's promise.
+      return all + node("HLEN H") + node("HGET H 6" + text('e', 80)) +
+             node("ZRANGE Z 0 -1 WITHSCORES") + node("ZRANK Z 6000" + text('e', 80)) +
+             node("LRANGE L 0 -1") + node("LINDEX L 77");
+    };
+    const std::string before = read();
+    const std::size_t waste = node.space.slabs().waste(), used = node.space.memory_used();
+    REQUIRE(waste > 5'000'000);
+    node.defragment();
+    CHECK(node.space.slabs().waste() < waste / 3);
+    CHECK(node.defrag.moved() > 5000);
+    CHECK(node.space.memory_used() <= used);
+    CHECK(bool(read() == before));
+    node.check();
+  }
+}
+
 TEST_CASE("defrag: off it does nothing, and ends what it was doing") {
   Scattered node(false);
   node("HSET hash f v");

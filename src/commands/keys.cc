@@ -128,7 +128,7 @@ std::optional<DbIndex> db_arg(CommandContext& ctx, std::size_t i) {
     ctx.reply.error("DB index is out of range");
     return std::nullopt;
   }
-  return DbIndex{static_cast<std::uint8_t>(*n)};
+  return ctx.options.databases.lies(static_cast<std::size_t>(*n));
 }
 
 constexpr std::string_view same_object = "source and destination objects are the same";
@@ -203,23 +203,18 @@ bool swapdb_wanders(Args) {
   return true;
 }
 
-// Takes time by the keys that both hold, while all other threads stand still.
+// Takes time by the keys that both hold, while all other threads stand still. On a ring the numbers
+// of the two change instead (server/ring_settings.h).
 void swapdb(CommandContext& ctx) {
-  const std::size_t databases = ctx.spaces.of({0}).databases();
-  std::array<DbIndex, 2> dbs{};
-  for (std::size_t i = 0; i < 2; ++i) {
-    const auto n = parse_int(ctx.arg(i + 1));
-    if (!n) return ctx.reply.error(i == 0 ? "invalid first DB index" : "invalid second DB index");
-    if (*n < 0 || *n >= static_cast<std::int64_t>(databases))
-      return ctx.reply.error("DB index is out of range");
-    dbs[i] = {static_cast<std::uint8_t>(*n)};
-  }
-  if (dbs[0] == dbs[1]) return ctx.reply.ok();
+  const auto dbs = databases_to_swap(ctx.args, ctx.spaces.of({0}).databases());
+  if (!dbs) return ctx.reply.error(dbs.error());
+  const DbIndex a{(*dbs)[0]}, b{(*dbs)[1]};
+  if (a == b) return ctx.reply.ok();
   if (!ctx.spaces.whole())
-    return ctx.reply.error("SWAPDB of two different databases does not work on a ring");
+    return ctx.reply.error("SWAPDB inside of MULTI or a script does not work on a ring");
   for (std::size_t slot = 0; slot < slots_total; ++slot) {
     const Slot s{static_cast<std::uint16_t>(slot)};
-    swap_in(ctx.spaces.of(s), s, dbs[0], dbs[1]);
+    swap_in(ctx.spaces.of(s), s, a, b);
   }
   ctx.wrote = true;
   ctx.reply.ok();

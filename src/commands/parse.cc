@@ -64,6 +64,19 @@ void reply_help(CommandContext& ctx, std::initializer_list<std::string_view> lin
   for (const std::string_view line : lines) ctx.reply.simple(line);
 }
 
+Result<std::array<std::uint8_t, 2>> databases_to_swap(Args args, std::size_t databases) {
+  std::array<std::uint8_t, 2> dbs{};
+  const auto a = parse_int(args[1]), b = parse_int(args[2]);
+  if (!a) return Error(Errc::err, "invalid first DB index");
+  if (!b) return Error(Errc::err, "invalid second DB index");
+  for (const auto& [n, db] : {std::pair(*a, &dbs[0]), std::pair(*b, &dbs[1])}) {
+    if (n < 0 || n >= static_cast<std::int64_t>(databases))
+      return Error(Errc::err, "DB index is out of range");
+    *db = static_cast<std::uint8_t>(n);
+  }
+  return dbs;
+}
+
 Error wrong_subcommand(Args args) {
   return {Errc::err, "unknown subcommand or wrong number of arguments for '" +
                          std::string(args[1].substr(0, 128)) + "'. Try " + to_upper(args[0]) +

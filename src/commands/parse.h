@@ -1,6 +1,7 @@
 // What the families share: reading arguments, and the rules that many commands repeat.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -40,6 +41,9 @@ bool asks_to_wait(const CommandSpec& spec, Args args);
 // apart and asked one after the other; empty when it cannot be (BLMOVE).
 std::vector<std::string> command_of_keys(const CommandSpec& spec, Args args,
                                          std::span<const std::size_t> keys);
+
+// The two numbers of SWAPDB, below `databases`.
+Result<std::array<std::uint8_t, 2>> databases_to_swap(Args args, std::size_t databases);
 
 // Redis' text for an integer that is none of 32 bits, where it asks for one.
 std::string not_of_32_bits();

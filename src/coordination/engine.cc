@@ -381,7 +381,8 @@ void Engine::expire(UnixMs wall) {
     metrics_.expired_keys.add();
     // Every replica finds it out; the one that acts tells.
     if ((command_options_.notify & event::expired) && acting_node(slot) == options_.self)
-      publish_event(host_, command_options_.notify, "expired", key, db);
+      publish_event(host_, command_options_.notify, "expired", key,
+                    command_options_.databases.name(db));
   });
 }
 

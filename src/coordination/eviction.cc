@@ -98,7 +98,8 @@ void Engine::evict(const Victim& v) {
   }
   metrics_.evicted_keys.add();
   if (command_options_.notify & event::evicted)
-    publish_event(host_, command_options_.notify, "evicted", v.key, v.db);
+    publish_event(host_, command_options_.notify, "evicted", v.key,
+                  command_options_.databases.name(v.db));
 }
 
 // ---- what is held for others

@@ -82,6 +82,7 @@ class OwnedCommand {
   const CommandSpec& spec() const { return *spec_; }
   const CommandSpec* known() const { return spec_; }
   DbIndex db() const { return db_; }
+  void set_db(DbIndex db) { db_ = db; }
   Args args() const { return args_; }
   // About what it takes in memory.
   std::size_t bytes() const {

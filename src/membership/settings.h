@@ -1,6 +1,6 @@
 // Settings: what holds on every node of the ring and is neither data nor the ring itself: users,
 // libraries of functions, scripts that were loaded, options that CONFIG SET gives the whole ring,
-// and whose clients track by prefix.
+// whose clients track by prefix, and the numbers of the databases.
 //
 // Each is a register by kind and name, and the highest version wins, so nodes may change them apart
 // from each other. A change is told to all peers that are up. When a link comes up both ends say a
@@ -37,7 +37,8 @@ enum class SettingKind : std::uint8_t {
   script = 3,
   flushed = 4,
   option = 5,
-  prefixes = 6  // by a node's name: its clients are told of changes of keys that begin so
+  prefixes = 6,  // by a node's name: its clients are told of changes of keys that begin so
+  databases = 7  // one register: which database each number means (shard/database_names.h)
 };
 
 struct Setting {

@@ -248,7 +248,7 @@ void Interpreter::execute(const CommandSpec& spec, Args args) {
     if (*n != static_cast<std::int32_t>(*n)) return reply.error(not_of_32_bits());
     if (*n < 0 || *n >= static_cast<std::int64_t>(host_.databases()))
       return reply.error("DB index is out of range");
-    run_->db = {static_cast<std::uint8_t>(*n)};
+    run_->db = outer.options.databases.lies(static_cast<std::size_t>(*n));
     return reply.ok();
   }
   if (spec.flags & flag::write) run_->wrote = true;

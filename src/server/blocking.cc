@@ -225,7 +225,9 @@ void Blocking::parked(Parked&& how) {
   }
   if (how.ms > 0 && how.ms < forever_ms) client.deadline = client.began + how.ms;
   client.trying = none;
-  step(at->first);
+  if (!std::exchange(part.anew, false)) return step(at->first);
+  ask_anew(at->first, client, static_cast<std::size_t>(how.wait - at->first));
+  worker_.post([this, number = at->first](Worker&) { step(number); });
 }
 
 void Blocking::woken(std::uint64_t wait) {
@@ -301,6 +303,35 @@ void Blocking::finish(Clients::iterator at, std::string&& reply, std::size_t ans
   c->end(0);
   worker_.tell_behind_reply(*c);
   c->resume();
+}
+
+void Blocking::ask_anew(std::uint64_t number, Client& client, std::size_t part) {
+  stop_waiting(number, client, part);
+  client.parts[part].parked = client.parts[part].ready = false;
+}
+
+void Blocking::databases_swapped(const std::function<DbIndex(DbIndex)>& moved) {
+  std::vector<std::uint64_t> again;
+  for (auto& [number, client] : clients_) {
+    if (client.holders) continue;  // what it wrote lies where it lay
+    bool changed = false;
+    for (std::size_t i = 0; i < client.parts.size(); ++i) {
+      OwnedCommand& command = client.parts[i].command;
+      const DbIndex db = moved(command.db());
+      if (db == command.db()) continue;
+      command.set_db(db);
+      changed = true;
+      if (i == client.trying) {
+        client.parts[i].anew = true;
+      } else if (client.parts[i].parked) {
+        ask_anew(number, client, i);
+      }
+    }
+    if (client.spanning) client.spanning->set_db(moved(client.spanning->db()));
+    if (changed) again.push_back(number);
+  }
+  // Not now: a command may be under way.
+  for (const std::uint64_t number : again) worker_.post([this, number](Worker&) { step(number); });
 }
 
 bool Blocking::unblock(Connection& c, bool error) {

@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -46,6 +47,8 @@ class Blocking {
   // As EngineHost's.
   void parked(Parked&& how);
   void woken(std::uint64_t wait);
+  // SWAPDB on a ring: who waits asks anew, in the database where `moved` says that its own is now.
+  void databases_swapped(const std::function<DbIndex(DbIndex)>& moved);
   // CLIENT UNBLOCK: false when it does not wait.
   bool unblock(Connection& c, bool error);
   void closed(Connection& c);
@@ -69,6 +72,7 @@ class Blocking {
     bool barrier = false;  // its keys are of several threads
     bool parked = false;   // it waits somewhere
     bool ready = false;    // and is to be sent again
+    bool anew = false;     // it is out, and then to be sent again, to another database
   };
   enum class End : std::uint8_t { no, timeout, error, gone };
   // Of WAIT: a read of the key at the level of all replicas, then of one less, and so on, tells how
@@ -114,6 +118,7 @@ class Blocking {
   void holders_answered(std::uint64_t number, bool hold);
   void finish(Clients::iterator at, std::string&& reply, std::size_t answered_by);
   std::string end_reply(const Client& client) const;
+  void ask_anew(std::uint64_t number, Client& client, std::size_t part);
   void stop_waiting(std::uint64_t number, const Client& client, std::size_t part);
   void arm(std::uint64_t number, Client& client);
   void arm_timer();

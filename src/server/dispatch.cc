@@ -162,7 +162,7 @@ bool Worker::queue_in_multi(Connection& c, const CommandSpec& spec, Args args, R
   if (spec.name == "SELECT") {
     if (const auto n = parse_int(args[1]);
         n && *n >= 0 && *n < static_cast<std::int64_t>(space_->databases())) {
-      db = DbIndex{static_cast<std::uint8_t>(*n)};
+      db = command_options_.databases.lies(static_cast<std::size_t>(*n));
     }
   }
   c.transaction.db = db;
@@ -213,6 +213,11 @@ bool Worker::waits_for_script(Connection& c, const Call& call, Reply& reply) {
 void Worker::read_clock() {
   now_ = wall_ms();
   measured_ = clock_read_ = ticks_now();
+}
+
+void Worker::clock_again() {
+  read_clock();
+  look_again();
 }
 
 // Whether anything of this node speaks against plain commands; also of writes.
@@ -319,7 +324,8 @@ void Worker::dispatch_carefully(Connection& c, Call& call) {
   stats.took.add(took);
   if (took >= slow_ticks_)
     note_slow(*this, c, spec, args, static_cast<std::int64_t>(ticks_to_us(took)));
-  if (measured_ - clock_read_ > ticks_per_ms_) read_clock();
+  if (measured_ - clock_read_ > ticks_per_ms_) [[unlikely]]
+    clock_again();
 }
 
 void Worker::tell_of_changes() {
@@ -341,6 +347,11 @@ void Worker::run_session(Connection& c, const CommandSpec& spec, Args args, Repl
   if (spec.keys.first != 0 && c.cluster_aware && !server_.alone() &&
       !answers_here(c, spec, args, reply))
     return;
+  run_handler(c, handler, spec, args, reply);
+}
+
+void Worker::run_handler(Connection& c, void (*handler)(SessionCall&), const CommandSpec& spec,
+                         Args args, Reply& reply) {
   SessionCall call{.worker = *this, .connection = c, .args = args, .reply = reply, .spec = spec};
   acting_ = &c;
   handler(call);
@@ -394,7 +405,8 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
     // No key at all (PING): here, at once.
     if (c.subscribed() && c.protocol == 2 && spec.name == "PING")
       return pong_message(c, args, reply);
-    if (spec.wanders && server_.alone() && spec.wanders(args)) {
+    if (spec.wanders && !server_.alone()) return run_handler(c, swap_databases, spec, args, reply);
+    if (spec.wanders && spec.wanders(args)) {
       c.end_dropped();
       Transaction one;
       one.commands.emplace_back(spec, c.db, args);

@@ -68,7 +68,8 @@ void Import::step(Worker& worker) {
     Request r;
     r.slot = key_slot(key->key);
     r.levels = worker.server().default_levels();
-    r.commands.emplace_back(*restore, DbIndex{static_cast<std::uint8_t>(key->db)}, Args(words));
+    r.commands.emplace_back(*restore, worker.command_options().databases.lies(key->db),
+                            Args(words));
     r.ticket = worker.callback_ticket([this, &worker](std::string&& reply, std::uint64_t) {
       sent(reply);
       go_on(worker);

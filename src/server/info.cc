@@ -277,10 +277,11 @@ void cluster_section(InfoLines& out) {
 
 // What this node holds; on a ring DBSIZE counts the whole of it. avg_ttl 0 is Redis' "not known".
 void keyspace_section(InfoLines& out) {
-  for (std::size_t db = 0; db < 256; ++db) {
+  const DatabaseNames names = out.server().command_options().databases;
+  for (std::size_t db = 0; db < databases_max; ++db) {
     std::uint64_t keys = 0, expires = 0;
     out.each_worker([&](Worker& w) {
-      const Published::Db& counts = w.published().dbs[db];
+      const Published::Db& counts = w.published().dbs[names.lies(db).value];
       keys += counts.keys.load(std::memory_order_relaxed);
       expires += counts.expires.load(std::memory_order_relaxed);
     });

@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::uint32_t settings_format = 1;
 
+bool is_kept(SettingKind kind) {
+  return kind == SettingKind::library || kind == SettingKind::databases;
+}
+
 // Each thread compiles it when it runs it; the node that was told has done so.
 void remember(NodeScripts& scripts, std::string_view text) {
   auto program = read_program(text);
@@ -28,7 +32,7 @@ void RingSettings::changed(SettingKind kind, std::string_view name,
     settings_.set_clock_node(server_.identity().clock_node());
     untold_.push_back(settings_.set(kind, name, std::move(value), server_.clock().wall_ms()));
   }
-  if (kind == SettingKind::library) save();
+  if (is_kept(kind)) save();
 }
 
 std::optional<std::string> RingSettings::value(SettingKind kind, std::string_view name) const {
@@ -108,15 +112,16 @@ void RingSettings::on_message(Worker& w, NodeIndex peer, const Envelope& envelop
     const std::lock_guard lock(mutex_);
     fresh = settings_.on_told(peer, m, sender(w));
   }
-  bool libraries = false, flushed = false;
+  bool libraries = false, flushed = false, kept = false;
   for (const Setting& s : fresh) {
     libraries |= s.kind == SettingKind::library;
     flushed |= s.kind == SettingKind::flushed;
+    kept |= is_kept(s.kind);
   }
+  if (kept) save();
   if (flushed) apply_flush();
   if (libraries) {
     apply_libraries();
-    save();
     if (auto written = server_.save_functions(); !written)
       LOG_WARNING("libraries cannot be kept: %s", std::string(written.error().text()).c_str());
   }
@@ -181,6 +186,8 @@ void RingSettings::apply(Worker& w, const Setting& setting) {
       return apply_option(setting.name);
     case SettingKind::prefixes:
       return apply_prefixes(w, setting.name);
+    case SettingKind::databases:
+      return apply_databases();
     default:  // libraries and flushes are applied as a whole; others are a later version's
       return;
   }
@@ -196,6 +203,28 @@ void RingSettings::apply_option(const std::string& name) {
   if (!set)
     LOG_WARNING("the ring's %s cannot be set here: %s", name.c_str(),
                 std::string(set.error().text()).c_str());
+}
+
+// Clients are at the same number as before, so each may be at another database.
+void RingSettings::apply_databases() {
+  const auto lock = changing();
+  const auto bytes = value(SettingKind::databases, "");
+  const auto names = DatabaseNames::decoded(bytes ? std::string_view(*bytes) : std::string_view());
+  if (!names ||
+      (bytes && bytes->size() > static_cast<std::size_t>(server_.config().databases.get())))
+    return LOG_WARNING("the ring's order of databases cannot be taken: %zu are numbered",
+                       bytes ? bytes->size() : 0);
+  server_.name_databases(*names);
+}
+
+void RingSettings::swap_databases(std::size_t a, std::size_t b) {
+  const auto lock = changing();
+  const auto bytes = value(SettingKind::databases, "");
+  DatabaseNames names;
+  if (const auto known = bytes ? DatabaseNames::decoded(*bytes) : std::nullopt) names = *known;
+  names.swap(a, b);
+  changed(SettingKind::databases, "", names.encoded());
+  server_.name_databases(names);
 }
 
 // What a node of this name has left behind in an earlier run it takes back.
@@ -282,6 +311,7 @@ Result<void> RingSettings::load() {
     settings_.take(std::move(s));
   }
   apply_libraries();
+  apply_databases();
   return {};
 }
 
@@ -289,10 +319,11 @@ void RingSettings::save() {
   SmallFiles* files = server_.identity_files();
   if (!files) return;
   const std::lock_guard lock(mutex_);
-  const auto libraries = settings_.all(SettingKind::library);
+  std::vector<Setting> kept = settings_.all(SettingKind::library);
+  for (Setting& s : settings_.all(SettingKind::databases)) kept.push_back(std::move(s));
   std::string content;
-  put_varint(content, libraries.size());
-  for (const Setting& s : libraries) {
+  put_varint(content, kept.size());
+  for (const Setting& s : kept) {
     put_u8(content, static_cast<std::uint8_t>(s.kind));
     put_be64(content, s.version.bits);
     put_bytes(content, s.name);
@@ -300,7 +331,7 @@ void RingSettings::save() {
     if (s.value) put_bytes(content, *s.value);
   }
   if (auto written = files->write("settings", "settings", settings_format, content); !written)
-    LOG_WARNING("the ring's libraries cannot be kept: %s",
+    LOG_WARNING("the ring's libraries and databases cannot be kept: %s",
                 std::string(written.error().text()).c_str());
 }
 

@@ -9,9 +9,9 @@
 // value again under the lock of the thing itself, so the later one stands. Libraries, options and
 // scripts share one lock for that, changing(); users have that of Accounts.
 //
-// Libraries are kept in the file DIR/settings. The rest comes from the configuration at a start,
-// and then from the peers, so what the whole ring shall have after all its nodes were stopped at
-// once is written by CONFIG REWRITE or ACL SAVE.
+// Libraries and the databases' numbers are kept in the file DIR/settings. The rest comes from the
+// configuration at a start, and then from the peers, so what the whole ring shall have after all
+// its nodes were stopped at once is written by CONFIG REWRITE or ACL SAVE.
 //
 // Threading: changed(), changing(), value(), count() and bytes() from any; the rest on worker 0.
 #pragma once
@@ -44,6 +44,8 @@ class RingSettings {
 
   void changed(SettingKind kind, std::string_view name, std::optional<std::string> value);
   [[nodiscard]] std::unique_lock<std::mutex> changing() { return std::unique_lock(changing_); }
+  // SWAPDB: exchanges two numbers, for the whole ring.
+  void swap_databases(std::size_t a, std::size_t b);
   // The register's value; nothing when there is none, or it was removed.
   std::optional<std::string> value(SettingKind kind, std::string_view name) const;
   // Something was changed() that no peer has been told.
@@ -68,6 +70,7 @@ class RingSettings {
   void apply(Worker& w, const Setting& setting);
   void apply_prefixes(Worker& w, const std::string& node);
   void apply_libraries();
+  void apply_databases();
   void apply_option(const std::string& name);
   void apply_flush();
   void save();

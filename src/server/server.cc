@@ -228,7 +228,14 @@ void Server::apply_options() {
     o.min_replicas = static_cast<std::uint64_t>(config_.min_replicas_to_write.get());
   o.notify = event_classes(config_.notify_keyspace_events.get());
   const std::lock_guard lock(options_mutex_);
+  o.databases = command_options_.databases;
   command_options_ = o;
+  command_options_version_.fetch_add(1, std::memory_order_release);
+}
+
+void Server::name_databases(const DatabaseNames& names) {
+  const std::lock_guard lock(options_mutex_);
+  command_options_.databases = names;
   command_options_version_.fetch_add(1, std::memory_order_release);
 }
 

@@ -84,6 +84,7 @@ class Server final : public StoreSink {
     return command_options_version_.load(std::memory_order_acquire);
   }
   CommandOptions command_options() const;
+  void name_databases(const DatabaseNames& names);
   Levels default_levels() const;
   Accounts& accounts() { return accounts_; }
   Identity& identity() { return identity_; }

@@ -50,5 +50,7 @@ void finish_later(Worker& worker, std::uint64_t connection, std::uint64_t place,
 using SessionHandler = void (*)(SessionCall& call);
 // nullptr: the row has no handler of its own (a container without a subcommand that exists).
 SessionHandler session_handler(const CommandSpec& spec);
+// SWAPDB on a ring; on a node that is alone it is a command like others.
+void swap_databases(SessionCall& call);
 
 }  // namespace gyre

@@ -345,7 +345,7 @@ std::string client_line(const Worker& worker, Connection& c, Args running) {
   number("age", (now - c.created_ms) / 1000);
   number("idle", running.empty() ? (now - c.active_ms) / 1000 : 0);
   field("flags", flags_of(c));
-  number("db", c.db.value);
+  number("db", static_cast<std::int64_t>(worker.command_options().databases.name(c.db)));
   const auto listens = [&](Listening what) {
     return c.subscriptions ? static_cast<std::int64_t>(c.subscriptions->count(what)) : 0;
   };

@@ -104,7 +104,7 @@ void reset(SessionCall& call) {
   call.worker.stop_tracking(c);
   call.worker.sync_feeds().end(c);
   c.feed.reset();
-  c.db = {};
+  c.db = call.worker.command_options().databases.lies(0);
   c.protocol = 2;
   c.name.clear();
   c.reading_replicas = false;
@@ -124,9 +124,24 @@ void select(SessionCall& call) {
   if (*db < 0 || *db >= call.server().config().databases) {
     return call.reply.error("DB index is out of range");
   }
-  call.connection.db = DbIndex{static_cast<std::uint8_t>(*db)};
+  call.connection.db = call.worker.command_options().databases.lies(static_cast<std::size_t>(*db));
   call.reply.ok();
 }
+
+}  // namespace
+
+// On a ring; a node that is alone moves the keys (commands/keys.cc).
+void swap_databases(SessionCall& call) {
+  if (call.connection.cluster_aware)
+    return call.reply.error("SWAPDB is not allowed in cluster mode");
+  const auto dbs = databases_to_swap(
+      call.args, static_cast<std::size_t>(call.server().config().databases.get()));
+  if (!dbs) return call.reply.error(dbs.error());
+  if ((*dbs)[0] != (*dbs)[1]) call.server().ring_settings.swap_databases((*dbs)[0], (*dbs)[1]);
+  answer_when_told(call, [](Reply& reply) { reply.ok(); });
+}
+
+namespace {
 
 // WAIT numreplicas timeout-ms
 void wait(SessionCall& call) {

@@ -33,16 +33,18 @@ bool allowed(const SessionCall& call) {
   }
 }
 
-// Stands for a process that hangs: all threads sleep, not only the one that was asked. Other
-// threads are told by post(), which does not wait for the end of this turn.
+// Stands for a process that hangs: all threads sleep, not only the one that was asked; with ONE
+// that alone. Other threads are told by post(), which does not wait for the end of this turn.
 void sleep(SessionCall& call) {
+  const bool one = call.args.size() > 3;
+  if (one && !is_word(call.args[3], "one")) return call.reply.error(Errc::syntax);
   const double seconds = std::strtod(std::string(call.args[2]).c_str(), nullptr);
   constexpr double longest = 86400;  // a day: more is a slip
   if (std::isfinite(seconds) && seconds > 0) {
     const std::chrono::duration<double> time(std::min(seconds, longest));
     const auto until = std::chrono::steady_clock::now() +
                        std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);
-    for (std::size_t i = 0; i < call.server().shards(); ++i) {
+    for (std::size_t i = 0; i < call.server().shards() && !one; ++i) {
       const ShardIndex shard{static_cast<std::uint16_t>(i)};
       if (shard == call.worker.shard()) continue;
       call.server().worker(shard).post([until](Worker&) { std::this_thread::sleep_until(until); });
@@ -293,7 +295,7 @@ std::string digest_of_all(Worker& w) {
   std::array<std::uint64_t, 3> sums{};
   std::string one;
   for (std::size_t db = 0; db < w.space().databases(); ++db) {
-    const DbIndex index{static_cast<std::uint8_t>(db)};
+    const DbIndex index = w.command_options().databases.lies(db);
     for (std::size_t shard = 0; shard < w.server().shards(); ++shard) {
       w.server()
           .worker({static_cast<std::uint16_t>(shard)})
@@ -379,7 +381,7 @@ constexpr auto subcommands = std::to_array<Subcommand>({
     {"RELOAD", 0, 3, reload},
     {"SET-ACTIVE-EXPIRE", 1, 1, set_active_expire},
     {"SET-DISABLE-DENY-SCRIPTS", 1, 1, disable_deny_scripts},
-    {"SLEEP", 1, 1, sleep},
+    {"SLEEP", 1, 2, sleep},
     {"STRINGMATCH-LEN", 2, 2, stringmatch_len},
 });
 
@@ -415,8 +417,8 @@ void help(Reply& reply) {
       "    With 0, expired keys stay in memory until somebody asks for them.",
       "SET-DISABLE-DENY-SCRIPTS <0|1>",
       "    With 1, scripts may call commands that are not for scripts.",
-      "SLEEP <seconds>",
-      "    Stop all threads of this node for a while.",
+      "SLEEP <seconds> [ONE]",
+      "    Stop all threads of this node for a while, or the one of this connection.",
       "STRINGMATCH-LEN <length> <pattern>",
       "    Match a pattern against so many letters a.",
       "HELP",

@@ -58,6 +58,7 @@ Result<void> Snapshots::fork_for(const std::function<int()>& child, int keep_fd,
   begun_ms_ = server_.clock().wall_ms();
   begun_changes_ = changes();
   libraries_ = server_.scripts.libraries();
+  names_ = server_.command_options().databases;
   const auto before = std::chrono::steady_clock::now();
   const pid_t forked = ::fork();
   if (forked < 0)
@@ -107,7 +108,7 @@ int Snapshots::write_into(int fd, Content content) const {
   }
   const std::size_t databases = content.keys ? server_.worker({0}).space().databases() : 0;
   for (std::size_t i = 0; i < databases && out.ok(); ++i) {
-    const DbIndex db{static_cast<std::uint8_t>(i)};
+    const DbIndex db = names_.lies(i);
     std::uint64_t keys = 0, expiring = 0;
     for (std::size_t w = 0; w < server_.shards(); ++w) {
       const DbCounts& counts = server_.worker({static_cast<std::uint16_t>(w)}).space().counts(db);

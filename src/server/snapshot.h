@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "shard/database_names.h"
 
 namespace gyre {
 
@@ -84,6 +85,7 @@ class Snapshots {
   std::uint64_t begun_changes_ = 0;
   std::string path_, beside_;  // empty: the present one has no name
   std::shared_ptr<const Libraries> libraries_;
+  DatabaseNames names_;
   Done done_;
   State state_;
 };

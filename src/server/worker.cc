@@ -159,8 +159,10 @@ void Worker::note_latency(std::string_view event, std::int64_t us) {
 void Worker::refresh_command_options() {
   const std::uint64_t version = server_.command_options_version();
   if (version == command_options_version_) return;
+  const DatabaseNames names = command_options_.databases;
   command_options_ = server_.command_options();
   command_options_version_ = version;
+  if (command_options_.databases != names) move_clients(names);
   if (loaded_) tell_space();
   output_limits_ = server_.config().buffer_limits();
   const std::int64_t slow_us = server_.config().slowlog_log_slower_than;
@@ -168,6 +170,19 @@ void Worker::refresh_command_options() {
   slow_ticks_ = slow_us < 0 ? ~std::uint64_t{0} : us_to_ticks(slow_us);
   if (late_ms > 0) slow_ticks_ = std::min(slow_ticks_, us_to_ticks(late_ms * 1000));
   refresh_users();
+}
+
+// Each stays at its number.
+void Worker::move_clients(const DatabaseNames& old) {
+  const DatabaseNames& names = command_options_.databases;
+  for (const auto& [id, c] : connections_) {
+    c->db = names.moved(old, c->db);
+    c->transaction.db = names.moved(old, c->transaction.db);
+    for (OwnedCommand& command : c->transaction.commands)
+      command.set_db(names.moved(old, command.db()));
+    for (Watch& watch : c->transaction.watches) watch.db = names.moved(old, watch.db);
+  }
+  blocking_.databases_swapped([&](DbIndex db) { return names.moved(old, db); });
 }
 
 void Worker::tell_space() {
@@ -179,7 +194,9 @@ void Worker::tell_space() {
 
 void Worker::take_mail() {
   refresh_command_options();
-  for (Task& task : mailbox_.take()) task(*this);
+  auto tasks = mailbox_.take();
+  look_again();  // what was sent while this turn stood still is among them
+  for (Task& task : tasks) task(*this);
 }
 
 void Worker::store_persisted(std::uint64_t turn) {
@@ -214,6 +231,7 @@ void Worker::adopt_client(int fd, bool cluster_aware) {
   if (const std::int64_t s = config.tcp_keepalive; s > 0)
     c->set_keepalive(static_cast<unsigned>(s));
   refresh_command_options();
+  c->db = command_options_.databases.lies(0);
   c->become(users_->default_user(), users_->open());
   // On a ring a value travels in one batch between nodes, which is bounded at 256 MiB.
   const auto bulk = static_cast<std::size_t>(config.proto_max_bulk_len.get());
@@ -339,6 +357,8 @@ void Worker::run_turn_ops() {
   read_clock();
   std::vector<TurnOp> ops;
   ops.swap(turn_ops_);
+  running_ = &ops;
+  look_again();
   std::vector<std::string_view> args;
   args.swap(turn_args_);
   TurnOp* const begin = ops.data();
@@ -363,6 +383,7 @@ void Worker::run_turn_ops() {
     op.connection->in_turn = 0;
     op.connection->turn_over();
   }
+  running_ = nullptr;
   ops.clear();
   args.clear();
   turn_ops_.swap(ops);
@@ -406,17 +427,31 @@ SteadyMs Worker::waited_until(SteadyMs now) {
   return gap;
 }
 
+// Behind each reading of the clock that gives stamps, so that what this turn has read before a
+// pause gets none from after it; and before what others have sent runs in the poll or behind
+// commands: it may be from after a pause that began when the turn, or the wait before it, had
+// begun.
+void Worker::look_again() {
+  const SteadyMs now = now_ms();
+  const SteadyMs most = static_cast<SteadyMs>(tick_ms) + server_.config().peer_timeout_min;
+  if (now - alive_at_ <= most) return;
+  const auto ran = static_cast<SteadyMs>((thread_cpu_us() - turn_began_cpu_us_) / 1000);
+  if (now - alive_at_ - ran <= most) return;
+  waited_until(now);
+  if (running_ && now < looks_for_gone_until_) drop_gone(*running_);
+}
+
 // Before commands run.
 SteadyMs Worker::look_around_after_wait() {
   const SteadyMs now = now_ms(), gap = waited_until(now);
-  if (now < looks_for_gone_until_) drop_gone();
+  if (now < looks_for_gone_until_) drop_gone(turn_ops_);
   return gap;
 }
 
 // A client that has gone may have sent its command again to another node, and other ones after it,
 // while this node stood still: run now, it would win over them.
-void Worker::drop_gone() {
-  for (const TurnOp& op : turn_ops_) {
+void Worker::drop_gone(const std::vector<TurnOp>& ops) {
+  for (const TurnOp& op : ops) {
     Connection& c = *op.connection;
     if (!c.is_open() || c.closing || !c.peer_closed()) continue;
     metrics_.clients_gone_while_stopped.add();

@@ -45,6 +45,7 @@
 namespace gyre {
 
 class Server;
+struct SessionCall;
 class UserRights;
 class WorkerScripts;
 
@@ -152,6 +153,7 @@ class Worker final : public EngineHost {
   };
   // Before one or more of them.
   void read_clock();
+  void clock_again();
   // Runs one command of a connection: checks, MULTI, session handlers, routing.
   void dispatch(Connection& c, Call& call);
   void dispatch_carefully(Connection& c, Call& call);
@@ -278,6 +280,8 @@ class Worker final : public EngineHost {
   bool paused(const Connection& c, const CommandSpec& spec, Args args);
   bool script_says(const CommandSpec& spec, Args args, bool ScriptFlags::*flag);
   void measure(Connection& c, const CommandSpec& spec, Args args);
+  void run_handler(Connection& c, void (*handler)(SessionCall&), const CommandSpec& spec, Args args,
+                   Reply& reply);
   void run_session(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
   void route(Connection& c, Call& call, Reply& reply);
   void route_keys(Connection& c, const CommandSpec& spec, Args args, Reply& reply);
@@ -316,7 +320,8 @@ class Worker final : public EngineHost {
   void after_poll();
   SteadyMs waited_until(SteadyMs now);
   SteadyMs look_around_after_wait();
-  void drop_gone();
+  void look_again();
+  void drop_gone(const std::vector<TurnOp>& ops);
   void end_turn();
   std::uint64_t note_turn_cpu();
   void run_turn_ops();
@@ -324,6 +329,7 @@ class Worker final : public EngineHost {
   void flush_mail();
   void take_mail();
   void refresh_command_options();
+  void move_clients(const DatabaseNames& old);
   void tell_space();  // of the options; until it is loaded another thread has it
   void refresh_users();
   void tick();
@@ -408,7 +414,8 @@ class Worker final : public EngineHost {
   std::vector<std::string_view> turn_args_;
   std::vector<TurnOp> turn_ops_;
   bool running_ops_ = false;
-  Connection* dispatching_ = nullptr;  // whose command runs now
+  const std::vector<TurnOp>* running_ = nullptr;  // while they run
+  Connection* dispatching_ = nullptr;             // whose command runs now
   std::vector<Slot> route_slots_;
   UnixMs now_ = 0;                // as the commands of this turn know it: read_clock()
   std::uint64_t clock_read_ = 0;  // when, in ticks

@@ -67,7 +67,8 @@ void Worker::show_monitors(std::string_view by, DbIndex db, Args args) {
   const UnixMs now = wall_ms();
   char time[48];
   std::snprintf(time, sizeof time, "+%lld.%06lld [%u ", static_cast<long long>(now / 1000),
-                static_cast<long long>(now % 1000 * 1000), static_cast<unsigned>(db.value));
+                static_cast<long long>(now % 1000 * 1000),
+                static_cast<unsigned>(command_options_.databases.name(db)));
   std::string text = time;
   text.append(by).append("]");
   for (std::size_t i = 0; i < args.size(); ++i) {

@@ -27,6 +27,7 @@
 #include "record/record.h"
 #include "resp/reply.h"
 #include "resp/request.h"
+#include "shard/database_names.h"
 #include "shard/defrag.h"
 #include "shard/eviction.h"
 #include "shard/key_events.h"
@@ -64,6 +65,7 @@ struct CommandOptions {
   MemoryOptions memory;
   std::uint64_t min_replicas = 0;  // other nodes that must be there for a write
   std::uint32_t notify = 0;        // classes of key events that are published (shard/key_events.h)
+  DatabaseNames databases;
 };
 
 // The shards of this node, as far as the running command may reach them: its own, or all while a
@@ -192,7 +194,7 @@ class CommandContext {
   }
   void event(std::uint32_t of, std::string_view name, std::string_view key, DbIndex in) {
     if ((options.notify & of) && publisher) [[unlikely]]
-      publish_event(*publisher, options.notify, name, key, in);
+      publish_event(*publisher, options.notify, name, key, options.databases.name(in));
   }
   bool tells_misses = false;  // its row: a lookup that finds nothing is an event
   bool uses = true;           // a lookup counts as a use of the key (shard/access.h)

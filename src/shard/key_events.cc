@@ -40,11 +40,11 @@ std::uint32_t event_classes(std::string_view letters) {
 }
 
 void publish_event(Publisher& to, std::uint32_t wanted, std::string_view name, std::string_view key,
-                   DbIndex db) {
+                   std::size_t db) {
   const auto channel = [&](std::string_view kind, std::string_view what) {
     std::string text;
     text.reserve(kind.size() + what.size() + 8);
-    return text.append(kind).append(std::to_string(db.value)).append("__:").append(what);
+    return text.append(kind).append(std::to_string(db)).append("__:").append(what);
   };
   if (wanted & event::to_keyspace)
     to.publish(ChannelKind::plain, channel("__keyspace@", key), name);

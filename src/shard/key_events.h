@@ -25,6 +25,6 @@ inline constexpr std::uint32_t generic = 1u << 0, string = 1u << 1, list = 1u <<
 std::uint32_t event_classes(std::string_view letters);
 
 void publish_event(Publisher& to, std::uint32_t wanted, std::string_view name, std::string_view key,
-                   DbIndex db);
+                   std::size_t db);
 
 }  // namespace gyre

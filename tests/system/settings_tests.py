@@ -91,3 +91,60 @@ def settings_reach_who_was_away():
             raises(client, "ERR", "FCALL", "g", 0)
             # Users are those of the configuration again.
             raises(n.client(), "WRONGPASS", "AUTH", "new", "secret")
+
+
+@test(quick=True)
+def settings_swapdb():
+    """SWAPDB through any node: clients everywhere stay at their number, whoever waits or watches is served, and it is kept."""
+    with Cluster(3, options={"threads": 2, "notify-keyspace-events": "KEA"}) as c:
+        clients = [n.client() for n in c]
+        a, b, d = clients
+        for i in range(20):
+            a("SET", "k%d" % i, "zero")
+        for r in clients:
+            r("SELECT", 1)
+        b("SET", "k0", "one")
+        waiter, watcher, listener = c[2].client(), c[1].client(), c[1].client()
+        waiter("SELECT", 1)
+        waiter.send("BLPOP", "queue", 20)
+        a("SELECT", 0)
+        eq(a("RPUSH", "queue", "x"), 1)
+        watcher("SELECT", 1)
+        eq(watcher("WATCH", "k5"), "OK")
+        eq(watcher("MULTI"), "OK")
+        eq(watcher("SET", "k5", "lost"), "QUEUED")
+        time.sleep(0.1)
+        raises(c[0].client(), "ERR", "SWAPDB", 0, 16)
+        raises(c[0].client(), "ERR", "SWAPDB", "x", 1)
+        eq(b("SWAPDB", 0, 1), "OK")
+        eq(waiter.read(), [b"queue", b"x"])
+        eq(watcher("EXEC"), None)
+        eq([r("GET", "k0") for r in clients], [b"one", b"zero", b"zero"])
+        eq([n.client()("GET", "k0") for n in c], [b"one"] * 3)
+        eq([n.client()("DBSIZE") for n in c], [1] * 3)
+        eq(a("COPY", "k0", "copy", "DB", 1), 1)
+        eq(d("GET", "copy"), b"one")
+        eq(a("EVAL", "redis.call('select', 1) return redis.call('get', KEYS[1])", 1, "k3"), b"zero")
+        ok(" db=1 " in text(d("CLIENT", "LIST", "ID", d("CLIENT", "ID"))), "its number")
+        eq(listener("SUBSCRIBE", "__keyspace@1__:k9"), [b"subscribe", b"__keyspace@1__:k9", 1])
+        eq(b("SET", "k9", "told"), "OK")
+        eq(listener.read(), [b"message", b"__keyspace@1__:k9", b"set"])
+        # A node that was away, and all after a stop.
+        c[2].kill()
+        eq(a("SWAPDB", 1, 7), "OK")
+        c[2].start()
+        c.wait_ready()
+        back = c[2].client()
+        back("SELECT", 7)
+        wait_until("the numbers have come", lambda: back("GET", "k9") == b"told", 10)
+        for n in c:
+            n.terminate()
+        for n in c:
+            n.start()
+        c.wait_ready()
+        for n in c:
+            r = n.client()
+            eq(r("GET", "k0"), b"one")
+            r("SELECT", 7)
+            eq(r("GET", "k9"), b"told")
+            ok("db7:keys=" in text(r("INFO", "keyspace")), text(r("INFO", "keyspace")))

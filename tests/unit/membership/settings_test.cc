@@ -76,7 +76,7 @@ TEST_CASE("settings: nodes whose links come and go agree in the end") {
       if (what < 3 && a != b) {
         ring.set_link(a, b, random.below(3) > 0);
       } else if (what < 8) {
-        const auto kind = static_cast<SettingKind>(1 + random.below(6));  // one that is not known
+        const auto kind = static_cast<SettingKind>(1 + random.below(8));  // one that is not known
         const std::string name =
             kind == SettingKind::flushed ? "" : "n" + std::to_string(random.below(4));
         auto value =
@@ -102,7 +102,7 @@ TEST_CASE("settings: nodes whose links come and go agree in the end") {
       CHECK(node.digest() == ring.nodes[0].digest());
       CHECK(node.count() == ring.nodes[0].count());
       CHECK(node.bytes() == ring.nodes[0].bytes());
-      for (std::uint8_t kind = 1; kind <= 6; ++kind) {
+      for (std::uint8_t kind = 1; kind <= 8; ++kind) {
         const auto all = node.all(static_cast<SettingKind>(kind)),
                    first = ring.nodes[0].all(static_cast<SettingKind>(kind));
         REQUIRE(all.size() == first.size());

@@ -159,10 +159,7 @@ bool Engine::go_on_in_lines() {
 void Engine::fail_late(Request&& request) {
   metrics_.no_quorum_replies.add();
   if (request.begun) return deliver_error(request.ticket, Errc::no_quorum);
-  deliver_error(request.ticket,
-                Error(Errc::no_quorum,
-                      "it came too late to the node that acts for this key: slow nodes, or clocks "
-                      "too far apart; nothing was written"));
+  deliver_error(request.ticket, Error(Errc::no_quorum, std::string(came_too_late)));
 }
 
 void Engine::reroute(Request&& request, NodeIndex failed, bool left) {

@@ -166,7 +166,7 @@ void Transactions::begin(Request&& request) {
   t.stamps = 16;
   for (const OwnedCommand& c : t.request.commands) {
     t.writes |= (flags_of(c.spec(), c.args()) & flag::write) != 0;
-    t.stamps += c.spec().flags & flag::script_call ? 2000 : 4;
+    t.stamps += c.spec().flags & flag::script_call ? 16 : 4;
     for_each_key(c.spec(), c.args(), [&](std::size_t i) { want(t, c.db(), c.args()[i]); });
   }
   for (const Watch& w : t.request.watches) want(t, w.db, w.key);
@@ -192,12 +192,14 @@ bool Transactions::run() {
 
 // Under a new name: what was sent under the old one says nothing any more.
 void Transactions::begin_again(Transaction& t) {
-  if (++t.runs > runs_max) return give_up(t, {});
+  if (++t.tries > tries_max) return give_up(t, {});
   release_all(t);
   t.name.clear();
   put_be64(t.name, space_.clock().stamp(clock_.wall_ms()).bits);
   put_be16(t.name, shard_.value);
   for (auto& [slot, place] : t.places) {
+    place.head.clear();
+    place.copies.clear();
     place.copied.clear();
     place.space.reset();
   }
@@ -229,9 +231,14 @@ void Transactions::ask_hold(Transaction& t, Slot slot, Place& place) {
   r.exec = true;
   r.levels = t.request.levels;
   r.tracking = t.request.tracking;
-  const std::string key = part_key(slot, t.name), stamps = std::to_string(t.stamps);
+  const bool above = std::none_of(t.places.begin(), t.places.end(), [&](const auto& p) {
+    return p.second.held && p.first > slot.value;
+  });
+  const std::string key = part_key(slot, t.name);
+  // It has those that it took the slot with.
+  const std::string stamps = std::to_string(place.held ? 1 : t.stamps);
   const std::string_view words[] = {t.writes ? "GYRE.HOLDWRITE" : "GYRE.HOLD", key,
-                                    t.in_order ? "wait" : "now", stamps};
+                                    t.in_order && above ? "wait" : "now", stamps};
   r.commands.emplace_back(*lookup_command(Args(words)), prepared_db, Args(words));
   for (const Name& name : place.names) {
     if (place.held && place.copied.contains(name)) continue;
@@ -252,9 +259,10 @@ void Transactions::ask_hold(Transaction& t, Slot slot, Place& place) {
 
 void Transactions::take_hold(Transaction& t, Slot slot, const std::string& reply) {
   Place& place = t.places.at(slot.value);
-  if (reply.starts_with('*') && copy(t, slot, place, reply)) {
+  if (reply.starts_with('*') && copy(slot, place, reply)) {
     place.held = true;
-  } else if (reply.find("-HELD") != std::string::npos) {
+  } else if (reply.find("-HELD") != std::string::npos ||
+             reply.find(came_too_late) != std::string::npos) {
     t.busy = true;
   } else if (t.error.empty()) {
     const std::size_t at = reply.starts_with('*') ? reply.find('-') : 0;
@@ -265,45 +273,55 @@ void Transactions::take_hold(Transaction& t, Slot slot, const std::string& reply
 }
 
 // Makes the copies. False: the reply is none.
-bool Transactions::copy(Transaction&, Slot slot, Place& place, std::string_view reply) {
+bool Transactions::copy(Slot slot, Place& place, std::string_view reply) {
   std::vector<std::string_view> bulks;
-  if (!bulks_of(reply, bulks) || bulks.empty()) return false;
-  Reader head(bulks[0]);
-  const Version from{head.be64()}, started{head.be64()}, repaired{head.be64()};
-  if (!head.finished()) return false;
+  if (!bulks_of(reply, bulks) || bulks.empty() || bulks[0].size() != 3 * sizeof(std::uint64_t))
+    return false;
   if (!place.space) {
-    place.space =
-        std::make_unique<KeySpace>(KeySpaceOptions{.first = slot,
-                                                   .slots = 1,
-                                                   .databases = space_.databases(),
-                                                   .persist = false,
-                                                   .keep_tombstones = n_ > 1,
-                                                   .clock_node = from.node(),
-                                                   .stub_grace_ms = space_.options().stub_grace_ms,
-                                                   .sum_life_ms = space_.options().sum_life_ms});
-    if (n_ > 1) place.space->load_agreement(slot, repaired, repaired, false);
-    // It runs on the stamps of who acts there.
-    place.first_stamp = from;
-    HybridClock& clock = place.space->clock();
-    clock.see(from);
-    clock.set_started(started);
-    clock.stand_still();
+    place.head = bulks[0];
+    make_space(slot, place);
   }
-  KeySpace& space = *place.space;
   std::size_t i = 1;
   for (const Name& name : place.names) {
     if (place.copied.contains(name)) continue;
-    if (i == bulks.size()) return false;
-    Reader in(bulks[i++]);
-    const Version floor{in.be64()}, newest{in.be64()};
-    if (floor) space.raise_floor(slot, {name.first}, floor);
-    if (in.left() > 0) {
-      Effect effect;
-      if (!decode_effect(in, effect) || !valid_effect(effect)) return false;
-      space.merge(slot, key_hash(effect.key), effect);
-    }
-    place.copied.emplace(name, newest);
+    if (i == bulks.size() || !put_copy(slot, place, name, bulks[i])) return false;
+    place.copies.emplace(name, bulks[i++]);
   }
+  return true;
+}
+
+// It runs on the stamps of who acts there.
+void Transactions::make_space(Slot slot, Place& place) const {
+  Reader head(place.head);
+  const Version from{head.be64()}, started{head.be64()}, repaired{head.be64()};
+  place.space =
+      std::make_unique<KeySpace>(KeySpaceOptions{.first = slot,
+                                                 .slots = 1,
+                                                 .databases = space_.databases(),
+                                                 .persist = false,
+                                                 .keep_tombstones = n_ > 1,
+                                                 .clock_node = from.node(),
+                                                 .stub_grace_ms = space_.options().stub_grace_ms,
+                                                 .sum_life_ms = space_.options().sum_life_ms});
+  if (n_ > 1) place.space->load_agreement(slot, repaired, repaired, false);
+  place.first_stamp = from;
+  HybridClock& clock = place.space->clock();
+  clock.see(from);
+  clock.set_started(started);
+  clock.stand_still();
+}
+
+bool Transactions::put_copy(Slot slot, Place& place, const Name& name, std::string_view record) {
+  Reader in(record);
+  const Version floor{in.be64()}, newest{in.be64()};
+  if (!in.ok()) return false;
+  if (floor) place.space->raise_floor(slot, {name.first}, floor);
+  if (in.left() > 0) {
+    Effect effect;
+    if (!decode_effect(in, effect) || !valid_effect(effect)) return false;
+    place.space->merge(slot, key_hash(effect.key), effect);
+  }
+  place.copied.emplace(name, newest);
   return true;
 }
 
@@ -334,19 +352,13 @@ void Transactions::execute(std::uint64_t id) {
   t.reply.clear();
   run_commands(t, t.reply, again);
   if (!again) return executed(t);
-  // Anew, on fresh copies. A slot below the highest that it holds is not waited for.
+  // Anew, on fresh copies.
   if (++t.runs > runs_max) return give_up(t, {});
   for (auto& [slot, place] : t.places) {
     if (place.effects.empty()) continue;
-    place.copied.clear();
-    place.space.reset();
+    make_space({slot}, place);
+    for (const auto& [name, record] : place.copies) put_copy({slot}, place, name, record);
   }
-  const bool lower = std::any_of(t.places.begin(), t.places.end(), [&](const auto& p) {
-    return !p.second.held && std::any_of(t.places.begin(), t.places.end(), [&](const auto& other) {
-      return other.second.held && other.first > p.first;
-    });
-  });
-  if (t.in_order && lower) return begin_again(t);
   ask_holds(t);
 }
 

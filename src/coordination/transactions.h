@@ -9,15 +9,17 @@
 //
 // First all slots are asked at once, and none may wait; when one is held, all are given back and
 // taken again in ascending order, waiting at each: nobody waits for a lower slot than it holds, so
-// nobody waits in a circle. A script that wants a key which it does not declare runs again with it.
+// nobody waits in a circle. A script that wants a key which it does not declare runs again with it,
+// from the copies that are here; its slot is waited for only when it lies above all that are held.
 // The copies stamp in the name of who acts for their slot, with stamps that the hold has reserved.
 //
 // Failures: before a part is prepared everything is given back, and tried again when other nodes
 // took over; a part whose outcome is not known leaves -NOQUORUM, and those who act for the slots
 // settle it among themselves (coordination/holds.h).
 //
-// Bounds: transactions_max at once, keys as the command has them, runs_max runs.
-// Pure; its shard's thread. Answers of others are taken by run(), never within a call.
+// Bounds: transactions_max at once, keys as the command has them; it takes its slots tries_max
+// times and runs runs_max times. Pure; its shard's thread. Answers of others are taken by run(),
+// never within a call.
 #pragma once
 
 #include <deque>
@@ -26,6 +28,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -38,6 +41,11 @@
 #include "shard/script.h"
 
 namespace gyre {
+
+// Of a command that came too late to who acts for it (coordination/forward.cc), and did nothing.
+inline constexpr std::string_view came_too_late =
+    "it came too late to the node that acts for this key: slow nodes, or clocks too far apart; "
+    "nothing was written";
 
 class TransactionHost {
  public:
@@ -68,13 +76,15 @@ class Transactions {
 
  private:
   static constexpr std::size_t transactions_max = 10'000;
-  static constexpr int runs_max = 40;
+  static constexpr int tries_max = 40, runs_max = 2000;
   static constexpr std::size_t holds_at_once = 500;  // questions out: a turn must not take long
 
   using Name = std::pair<std::uint8_t, std::string>;  // database and key
   struct Place {                                      // of a slot
     std::set<Name> names;
-    std::map<Name, Version> copied;  // their newest versions
+    std::string head;                    // what the hold told of the slot
+    std::map<Name, std::string> copies;  // records as they came
+    std::map<Name, Version> copied;      // their newest versions
     std::unique_ptr<KeySpace> space;
     Version first_stamp{};  // of those that the hold has reserved
     std::string effects;
@@ -95,7 +105,7 @@ class Transactions {
     std::string error, reply;
     std::vector<std::function<void()>> events;
     std::int64_t stamps = 0;
-    int runs = 0;
+    int tries = 0, runs = 0;
     void (Transactions::*next)(Transaction&) = nullptr;  // when all answers are in
   };
   class Copies;     // KeySpaces of a transaction
@@ -108,7 +118,9 @@ class Transactions {
   void ask_holds(Transaction& t);
   void ask_hold(Transaction& t, Slot slot, Place& place);
   void take_hold(Transaction& t, Slot slot, const std::string& reply);
-  bool copy(Transaction& t, Slot slot, Place& place, std::string_view reply);
+  bool copy(Slot slot, Place& place, std::string_view reply);
+  void make_space(Slot slot, Place& place) const;
+  static bool put_copy(Slot slot, Place& place, const Name& name, std::string_view record);
   void holds_answered(Transaction& t);
   void begin_again(Transaction& t);
   void execute(std::uint64_t id);

@@ -251,6 +251,7 @@ bool Worker::on_batch(NodeIndex peer, std::string_view batch, UnixMs sent_wall) 
   if (!reader.header(h) || h.format != wire_format || h.ring_hash != server_.ring().content_hash())
     return false;
   if (sent_wall) engine_->peer_heard(peer, h, sent_wall);
+  look_again();
   batch_had_messages_ = false;
   Envelope e;
   envelopes_.clear();

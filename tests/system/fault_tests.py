@@ -105,6 +105,21 @@ def fault_pauses_five():
     pauses(5, (1, 5))
 
 
+@test(gyre=True, limit=120)
+def fault_thread_stands_still():
+    """One thread of a node sleeps and the other takes messages for it: what came meanwhile is not answered from before."""
+    with Cluster(3, options={"threads": 2, "enable-debug-command": "yes"}) as ring:
+        through = Load(ring.addresses, workers=6, timeout=1.0, name=b"t", **ROAM)
+        try:
+            for _ in range(20):
+                with ring[1].client(timeout=10) as c:
+                    eq(c("DEBUG", "SLEEP", "0.5", "ONE"), "OK")
+                through.run_for(0.6)
+        finally:
+            through.finish()
+        ends_well(ring, through)
+
+
 @test(gyre=True, soak=True, limit=300)
 def soak_pause_30s():
     pauses(3, (30, 1, 5))
@@ -137,6 +152,33 @@ def fault_paused_and_left():
         with ring[2].client() as r:
             eq([r("GET", name) for name in names], [b"last"] * len(names))
         ok("clients_gone_while_stopped:20" in ring[1].call("INFO", "everything").decode(), "counted")
+
+
+@test(quick=True, gyre=True)
+def fault_paused_within_a_turn():
+    """The same of commands that the node has read already when it stands still."""
+    with Cluster(3, options={"threads": 1, "enable-debug-command": "yes"}) as ring:
+        names = ["within:%d" % i for i in range(20)]
+        clients = [ring[1].client() for _ in names]
+        for c, name in zip(clients, names):
+            c("SET", name, "first")
+        # While the first sleep lasts all the rest is sent, and comes to be one turn.
+        holds, sleeps = ring[1].client(), ring[1].client(timeout=10)
+        holds.send("DEBUG", "SLEEP", "0.3")
+        time.sleep(0.1)
+        sleeps.send("DEBUG", "SLEEP", "1.5")
+        for c, name in zip(clients, names):
+            c.send("SET", name, "given up")
+        time.sleep(0.5)
+        for c in clients:
+            c.close()
+        with ring[0].client() as w:
+            for name in names:
+                w("SET", name, "last")
+        eq(sleeps.read(), "OK")
+        time.sleep(1)
+        with ring[2].client() as r:
+            eq([r("GET", name) for name in names], [b"last"] * len(names))
 
 
 # ---- a node that was away

@@ -320,3 +320,32 @@ def script_ring_kill():
                 wrong.append((key, values, acked[key], unknown[key]))
         none(wrong, "counted twice, or lost")
         print("    %d acknowledged, %d unknown" % (sum(acked.values()), sum(unknown.values())), flush=True)
+
+
+@test(quick=True, gyre=True)
+def script_ring_undeclared_keys():
+    """A script may find out only as it runs that it wants hundreds of keys; many such at once do not drive the clocks ahead."""
+    with Cluster(3) as c:
+        r = c[0].client(timeout=30)
+        eq(r("EVAL", "for i=1,200 do redis.call('SET', '{k'..i..'}:x', i) end return redis.call('GET', '{k150}:x')", 0), b"150")
+        eq(r("EVAL", "for i=1,300 do redis.call('SET', '{one}:'..i, i) end return redis.call('GET', '{one}:299')", 0), b"299")
+        eq(c[1].client()("GET", "{k200}:x"), b"200")
+        done, errors = [], []
+
+        def push(node, end):
+            with node.client(timeout=30) as of:
+                while time.monotonic() < end:
+                    try:
+                        done.append(of("EVAL", "for i=1,20 do redis.call('RPUSH', '{u'..i..'}', 1) end", 0))
+                    except ReplyError as e:
+                        errors.append(e)
+        end = time.monotonic() + 4
+        threads = [threading.Thread(target=push, args=(c[i % 3], end)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+        ok(not errors, "%d errors, the first: %s" % (len(errors), errors[:1]))
+        ok(len(done) >= 20, "%d scripts" % len(done))
+        eq([r("LLEN", "{u%d}" % i) for i in (1, 20)], [len(done)] * 2)
+        note("%d scripts of 20 undeclared keys in 4 s" % len(done))

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <hiredis/hiredis.h>
 
@@ -31,8 +32,62 @@ static void check(redisContext* c, redisReply* r, int type, const char* text, lo
   freeReplyObject(r);
 }
 
+/* As users do: fifty times in five seconds, the tries that failed counted. */
+static redisReply* again(redisContext* c, int* unsure, const char* command, const char* key, int of, int value) {
+  for (int tries = 0; tries < 50; tries++) {
+    redisReply* r = redisCommand(c, command, prefix, key, of, value);
+    if (!r) fail(command, c);
+    if (r->type != REDIS_REPLY_ERROR) return r;
+    if (strncmp(r->str, "NOQUORUM", 8) && strncmp(r->str, "TRYAGAIN", 8)) {
+      fprintf(stderr, "got: %s\n", r->str);
+      fail(command, c);
+    }
+    ++*unsure;
+    freeReplyObject(r);
+    usleep(100000);
+  }
+  fail(command, c);
+  return NULL;
+}
+
+/* Writes over all slots while a node of the ring dies, each acknowledged one read back; see killed.mjs. */
+static void survive(redisContext* c, const char* killed) {
+  int n = 0, after = 0, set = 0, incr = 0, push = 0;
+  for (; after < 600; n++) {
+    after += access(killed, F_OK) == 0;
+    freeReplyObject(again(c, &set, "SET %s:%s:%d %d", "k", n, n));
+    freeReplyObject(again(c, &incr, "INCRBY %s:%s:%d 1", "n", 0, 0));
+    freeReplyObject(again(c, &push, "RPUSH %s:%s:%d %d", "list", n % 16, n));
+    if (n + 1 == 300) puts("half");
+  }
+  int* pushed = calloc((size_t)n, sizeof *pushed);
+  int total = 0;
+  for (int i = 0; i < n; i++) {
+    redisReply* r = again(c, &set, "GET %s:%s:%d", "k", i, 0);
+    if (r->type != REDIS_REPLY_STRING || atoi(r->str) != i) fail("a key was lost", c);
+    freeReplyObject(r);
+  }
+  for (int i = 0; i < 16; i++) {
+    redisReply* r = again(c, &set, "LRANGE %s:%s:%d 0 -1", "list", i, 0);
+    for (size_t j = 0; j < r->elements; j++, total++) pushed[atoi(r->element[j]->str)]++;
+    freeReplyObject(r);
+  }
+  for (int i = 0; i < n; i++)
+    if (!pushed[i]) fail("a push was lost", c);
+  free(pushed);
+  redisReply* r = again(c, &set, "GET %s:%s:%d", "n", 0, 0);
+  int counted = atoi(r->str);
+  freeReplyObject(r);
+  if (counted < n || counted > n + incr || total > n + push) {
+    fprintf(stderr, "of %d: %d counted, %d unsure; %d pushed, %d unsure\n", n, counted, incr, total, push);
+    fail("counts", c);
+  }
+  printf("ok survived: %d writes, %d after the kill, %d tried again\n", 3 * n, 3 * after, set + incr + push);
+}
+
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
+  setvbuf(stdout, NULL, _IOLBF, 0);
   prefix = argv[3];
   redisContext* c = open_connection(argv);
   check(c, redisCommand(c, "PING"), REDIS_REPLY_STATUS, "PONG", -1, "ping");
@@ -99,6 +154,7 @@ int main(int argc, char** argv) {
   freeReplyObject(r);
   check(c, redisCommand(c, "XACK {%s}:stream g 1-1", prefix), REDIS_REPLY_INTEGER, NULL, 1, "xack");
   puts("ok streams");
+  if (getenv("CLIENT_KILLED")) survive(c, getenv("CLIENT_KILLED"));
   redisFree(listener);
   redisFree(other);
   redisFree(c);

@@ -1,10 +1,12 @@
-// ioredis against one port: PROGRAM HOST PORT PREFIX.
+// ioredis against one port, or its Cluster: PROGRAM HOST PORT PREFIX [cluster].
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-const { Redis } = createRequire(process.env.CLIENT_MODULES + '/')('ioredis');
-const [host, port, name] = process.argv.slice(2);
+import { killing, load } from './killed.mjs';
+const { Cluster, Redis } = createRequire(process.env.CLIENT_MODULES + '/')('ioredis');
+const [host, port, name, cluster] = process.argv.slice(2);
 const key = (part) => `{${name}}:${part}`;
-const open = () => new Redis({ host, port: Number(port), maxRetriesPerRequest: 1, commandTimeout: 20000 });
+const redisOptions = { maxRetriesPerRequest: 1, commandTimeout: 20000 };
+const open = () => (cluster ? new Cluster([{ host, port: Number(port) }], { redisOptions }) : new Redis({ host, port: Number(port), ...redisOptions }));
 const r = open();
 
 assert.equal(await r.ping(), 'PONG');
@@ -51,4 +53,18 @@ assert.equal(entries.length, 4);
 assert.equal(await r.xack(key('stream'), 'g', ...entries.map(([id]) => id)), 4);
 assert.equal(await r.xlen(key('stream')), 10);
 console.log('ok streams');
+
+if (cluster) {
+  const spread = [...Array(100).keys()];
+  await Promise.all(spread.map((i) => r.set(`${name}:${i}`, i)));
+  assert.deepEqual(await Promise.all(spread.map((i) => r.get(`${name}:${i}`))), spread.map(String));
+  console.log('ok slots');
+}
+if (killing) {
+  r.defineCommand('hsetBy', { numberOfKeys: 1, lua: "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])" });
+  await load(name, {
+    set: (k, v) => r.set(k, v), get: (k) => r.get(k), incr: (k) => r.incr(k), rpush: (k, v) => r.rpush(k, v),
+    lrange: (k) => r.lrange(k, 0, -1), hset: (k, f, v) => r.hsetBy(k, f, v), hlen: (k) => r.hlen(k),
+  }, cluster);
+}
 for (const c of [r, other, listener]) c.disconnect();

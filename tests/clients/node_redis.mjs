@@ -1,10 +1,13 @@
-// node-redis against one port: PROGRAM HOST PORT PREFIX.
+// node-redis against one port, or its cluster: PROGRAM HOST PORT PREFIX [cluster].
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-const { createClient, WatchError } = createRequire(process.env.CLIENT_MODULES + '/')('redis');
-const [host, port, name] = process.argv.slice(2);
+import { killing, load, passes } from './killed.mjs';
+const { createClient, createCluster, WatchError } = createRequire(process.env.CLIENT_MODULES + '/')('redis');
+const [host, port, name, cluster] = process.argv.slice(2);
 const key = (part) => `{${name}}:${part}`;
-const open = () => createClient({ socket: { host, port: Number(port), reconnectStrategy: false } }).on('error', (e) => { throw e; }).connect();
+const plain = () => createClient({ socket: { host, port: Number(port), reconnectStrategy: false } }).on('error', (e) => { throw e; });
+const aware = () => createCluster({ rootNodes: [{ url: `redis://${host}:${port}` }] }).on('error', (e) => { if (!killing || !passes(e)) throw e; });
+const open = () => (cluster ? aware() : plain()).connect();
 const r = await open();
 const numbers = (reply) => reply.map(Number);
 
@@ -21,9 +24,11 @@ console.log('ok pipelining');
 
 assert.deepEqual(await r.multi().set(key('w'), 'mine').get(key('w')).exec(), ['OK', 'mine']);
 const other = await open();
-await r.watch(key('w'));
-await other.set(key('w'), 'other');
-await assert.rejects(r.multi().set(key('w'), 'lost').exec(), WatchError);
+if (!cluster) {                  // which has no WATCH
+  await r.watch(key('w'));
+  await other.set(key('w'), 'other');
+  await assert.rejects(r.multi().set(key('w'), 'lost').exec(), WatchError);
+}
 console.log('ok transactions');
 
 const script = "return redis.call('INCRBY', KEYS[1], ARGV[1])";
@@ -52,4 +57,18 @@ assert.equal(messages.length, 4);
 assert.equal(Number(await r.xAck(key('stream'), 'g', messages.map((m) => m.id))), 4);
 assert.equal(Number(await r.xLen(key('stream'))), 10);
 console.log('ok streams');
+
+if (cluster) {
+  const spread = [...Array(100).keys()].map(String);
+  await Promise.all(spread.map((i) => r.set(`${name}:${i}`, i)));
+  assert.deepEqual(await Promise.all(spread.map((i) => r.get(`${name}:${i}`))), spread);
+  console.log('ok slots');
+}
+if (killing) {
+  const hset = "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])";
+  await load(name, {
+    set: (k, v) => r.set(k, v), get: (k) => r.get(k), incr: (k) => r.incr(k), rpush: (k, v) => r.rPush(k, v),
+    lrange: (k) => r.lRange(k, 0, -1), hset: (k, f, v) => r.eval(hset, { keys: [k], arguments: [f, v] }), hlen: async (k) => Number(await r.hLen(k)),
+  }, cluster);
+}
 for (const c of [r, other, listener]) await c.close();

@@ -1,11 +1,16 @@
-"""redis-py against one port: PROGRAM HOST PORT PREFIX. Keys stand in one slot, so that a ring serves them too."""
+"""redis-py against one port, or its RedisCluster: PROGRAM HOST PORT PREFIX [cluster]."""
 import sys
 import threading
 import time
 
 import redis
+from redis.cluster import RedisCluster
 
-HOST, PORT, PREFIX = sys.argv[1], int(sys.argv[2]), "{" + sys.argv[3] + "}:"
+import killed
+
+HOST, PORT, NAME = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+PREFIX = "{" + NAME + "}:"
+CLUSTER = sys.argv[4:] == ["cluster"]
 
 
 def key(name):
@@ -18,7 +23,7 @@ def connection(r):
     assert r.set(key("gone"), "1", px=20)
     time.sleep(0.1)
     assert r.get(key("gone")) is None
-    assert int(r.info()["tcp_port"]) > 0
+    assert CLUSTER or int(r.info()["tcp_port"]) > 0
     r.hset(key("h"), mapping={"f": "1", "g": "2"})
     assert r.hgetall(key("h")) == {b"f": b"1", b"g": b"2"}
 
@@ -68,7 +73,7 @@ def pubsub(r):
 
 
 def blocking(r):
-    t = threading.Timer(0.2, lambda: redis.Redis(HOST, PORT).rpush(key("queue"), "x"))
+    t = threading.Timer(0.2, lambda: r.rpush(key("queue"), "x"))
     t.start()
     assert r.blpop(key("queue"), timeout=10) == (key("queue").encode(), b"x")
     t.join()
@@ -86,7 +91,50 @@ def streams(r):
     assert r.xlen(key("stream")) == 10
 
 
-with redis.Redis(HOST, PORT, socket_timeout=20) as r:
-    for check in (connection, pipelining, transactions, scripts, pubsub, blocking, streams):
-        check(r)
-        print("ok", check.__name__)
+def slots(r):
+    for i in range(100):
+        r.set("%s:%d" % (NAME, i), i)
+    assert [int(r.get("%s:%d" % (NAME, i))) for i in range(100)] == list(range(100))
+    p = r.pipeline()
+    for i in range(100):
+        p.incr("%s:%d" % (NAME, i))
+    assert p.execute() == list(range(1, 101))
+    assert r.mget_nonatomic(["%s:%d" % (NAME, i) for i in range(100)]) == [b"%d" % i for i in range(1, 101)]
+
+
+def survived(r):
+    """Writes of several kinds over all slots while the node dies, each acknowledged one read back."""
+    unsure = {"n": [], "list": [], "other": []}
+    began = []
+    script = "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
+
+    def add(i):
+        if killed.is_killed():
+            began.append(i)
+        killed.again(lambda: r.set("%s:k:%d" % (NAME, i), i), unsure["other"])
+        killed.again(lambda: r.incr(NAME + ":n"), unsure["n"])
+        killed.again(lambda: r.rpush("%s:list:%d" % (NAME, i % 16), i), unsure["list"])
+        killed.again(lambda: r.eval(script, 1, NAME + ":h", i, i), unsure["other"])
+    rounds = killed.until(300, 600, add)
+    for i in range(rounds):
+        assert int(killed.again(lambda: r.get("%s:k:%d" % (NAME, i)))) == i
+    counted = int(killed.again(lambda: r.get(NAME + ":n")))
+    pushed = [int(v) for i in range(16) for v in killed.again(lambda: r.lrange("%s:list:%d" % (NAME, i), 0, -1))]
+    assert set(pushed) == set(range(rounds)), "pushes were lost"
+    assert killed.again(lambda: r.hlen(NAME + ":h")) == rounds
+    assert counted >= rounds, "%d were counted of %d" % (counted, rounds)
+    if not CLUSTER:         # which sends again by itself
+        assert counted <= rounds + len(unsure["n"]), "%d were counted of %d, %d unsure" % (counted, rounds, len(unsure["n"]))
+        assert len(pushed) <= rounds + len(unsure["list"]), "%d were pushed of %d, %d unsure" % (len(pushed), rounds, len(unsure["list"]))
+    return ": %d writes, %d after the kill, %d tried again" % (4 * rounds, 4 * (rounds - began[0]), sum(map(len, unsure.values())))
+
+
+# The cluster client has no transactions.
+CHECKS = [connection, pipelining, transactions, scripts, pubsub, blocking, streams]
+if CLUSTER:
+    CHECKS[2] = slots
+if killed.KILLED:
+    CHECKS.append(survived)
+with (RedisCluster if CLUSTER else redis.Redis)(host=HOST, port=PORT, socket_timeout=20) as r:
+    for check in CHECKS:
+        print("ok %s%s" % (check.__name__, check(r) or ""), flush=True)

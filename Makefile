@@ -166,9 +166,11 @@ soak: release shim ## mixed faults for SOAK_SECONDS (600), and the long system t
 .PHONY: compat
 compat: release ## Redis' own test suite and client libraries against a node
 	$(call run_script,redis-compat/run,$(ARGS))
-.PHONY: clients
-clients: release ## client libraries, redis-cli and job queues against a node and a ring; ARGS='redis-py'
+.PHONY: clients clients-kill
+clients: release ## client libraries, redis-cli and applications against a node and a ring; ARGS='redis-py'
 	$(call run_script,tests/clients/run,$(ARGS))
+clients-kill: release ## those on a ring, a node of it killed in the middle; ARGS='bullmq redlock'
+	$(call run_script,tests/clients/run,--kill $(ARGS))
 .PHONY: compat-random
 compat-random: release ## random commands, replies beside redis-server's; SEEDS=1..1000 ARGS='--families sets --jobs 2'
 	$(call run_script,redis-compat/random/run,$(SEEDS) $(ARGS))

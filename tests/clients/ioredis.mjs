@@ -65,6 +65,6 @@ if (killing) {
   await load(name, {
     set: (k, v) => r.set(k, v), get: (k) => r.get(k), incr: (k) => r.incr(k), rpush: (k, v) => r.rpush(k, v),
     lrange: (k) => r.lrange(k, 0, -1), hset: (k, f, v) => r.hsetBy(k, f, v), hlen: (k) => r.hlen(k),
-  }, cluster);
+  }, { sendsAgain: cluster });
 }
 for (const c of [r, other, listener]) c.disconnect();

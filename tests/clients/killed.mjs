@@ -11,13 +11,13 @@ const passing = /NOQUORUM|TRYAGAIN|ECONN|EPIPE|[Cc]onnection is closed|[Ss]ocket
 // Whether an error, or one that it wraps, is one after which users try again.
 export const passes = (e) => Boolean(e) && (passing.test(`${e.code} ${e.message ?? e}`) || passes(e.lastNodeError ?? e.cause));
 
-// As users do: again after what passes, fifty times in five seconds. `unsure` counts what may have been done by the tries before.
-export async function again(run, unsure = {}) {
+// As users do: again after what passes, or what also() says, fifty times in five seconds. `unsure` counts what may have been done by the tries before.
+export async function again(run, unsure = {}, also = () => false) {
   for (let tries = 1; ; tries++) {
     try {
       return await run();
     } catch (e) {
-      if (tries === 50 || !passes(e)) throw e;
+      if (tries === 50 || !(passes(e) || also(e))) throw e;
       unsure.count = (unsure.count ?? 0) + 1;
       await sleep(100);
     }
@@ -37,24 +37,24 @@ export async function until(before, more, add) {
 
 // Writes of several kinds over all slots while the node dies, each acknowledged one read back. A client that sends again by itself
 // may have counted twice what it does not tell.
-export async function load(name, { set, get, incr, rpush, lrange, hset, hlen }, sendsAgain = false) {
+export async function load(name, { set, get, incr, rpush, lrange, hset, hlen }, { sendsAgain = false, also } = {}) {
   const unsure = { n: {}, list: {}, other: {} };
   let began;
   const rounds = await until(300, 600, (i) => {
     if (!began && isKilled()) began = i;
     return Promise.all([
-      again(() => set(`${name}:k:${i}`, String(i)), unsure.other),
-      again(() => incr(`${name}:n`), unsure.n),
-      again(() => rpush(`${name}:list:${i % 16}`, String(i)), unsure.list),
-      again(() => hset(`${name}:h`, String(i), String(i)), unsure.other),
+      again(() => set(`${name}:k:${i}`, String(i)), unsure.other, also),
+      again(() => incr(`${name}:n`), unsure.n, also),
+      again(() => rpush(`${name}:list:${i % 16}`, String(i)), unsure.list, also),
+      again(() => hset(`${name}:h`, String(i), String(i)), unsure.other, also),
     ]);
   });
-  for (let i = 0; i < rounds; i++) assert.equal(await again(() => get(`${name}:k:${i}`)), String(i));
-  const counted = Number(await again(() => get(`${name}:n`)));
+  for (let i = 0; i < rounds; i++) assert.equal(await again(() => get(`${name}:k:${i}`), {}, also), String(i));
+  const counted = Number(await again(() => get(`${name}:n`), {}, also));
   const pushed = [];
-  for (let i = 0; i < 16; i++) pushed.push(...await again(() => lrange(`${name}:list:${i}`)));
+  for (let i = 0; i < 16; i++) pushed.push(...await again(() => lrange(`${name}:list:${i}`), {}, also));
   assert.equal(new Set(pushed).size, rounds, 'pushes were lost');
-  assert.equal(await again(() => hlen(`${name}:h`)), rounds);
+  assert.equal(await again(() => hlen(`${name}:h`), {}, also), rounds);
   assert.ok(counted >= rounds, `${counted} were counted of ${rounds}`);
   if (!sendsAgain) {
     assert.ok(counted <= rounds + (unsure.n.count ?? 0), `${counted} were counted of ${rounds}, ${unsure.n.count ?? 0} unsure`);

@@ -65,10 +65,12 @@ if (cluster) {
   console.log('ok slots');
 }
 if (killing) {
+  // What waits for a node that is gone is given up after five seconds, or when the cluster forgets that node.
+  const also = (e) => cluster && ['TimeoutError', 'DisconnectsClientError'].includes(e.constructor.name);
   const hset = "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])";
   await load(name, {
     set: (k, v) => r.set(k, v), get: (k) => r.get(k), incr: (k) => r.incr(k), rpush: (k, v) => r.rPush(k, v),
     lrange: (k) => r.lRange(k, 0, -1), hset: (k, f, v) => r.eval(hset, { keys: [k], arguments: [f, v] }), hlen: async (k) => Number(await r.hLen(k)),
-  }, cluster);
+  }, { sendsAgain: cluster, also });
 }
 for (const c of [r, other, listener]) await c.close();

@@ -63,3 +63,4 @@ if (port === process.env.CLIENT_OTHER) {
 for (const { socket } of clients) socket.disconnect();
 for (const { io } of servers) await io.close();
 for (const r of redis) r.disconnect();
+process.exit();         // timers of answers that came are left

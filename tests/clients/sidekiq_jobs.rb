@@ -10,6 +10,7 @@ if ENV["SIDEKIQ_JOBS"]
 else
   HOST, PORT, NAME = ARGV
 end
+Redis.silence_deprecations = true
 URL = { url: "redis://#{HOST}:#{PORT}/0" }.freeze
 Sidekiq.configure_client { |config| config.redis = URL }
 Sidekiq.configure_server { |config| config.redis = URL }
@@ -48,7 +49,7 @@ def run(folder)
     sleep 0.2
     counts = File.readlines(done).tally
   end
-  abort "#{counts.size} of #{jobs} jobs were done, #{unsure.size} pushes unsure" unless counts.size == jobs
+  abort "not done: #{(0...jobs).to_a - counts.keys.map(&:to_i)}, #{unsure.size} pushes unsure" unless counts.size == jobs
   twice = counts.values.sum - jobs
   abort "#{twice} jobs were done twice, #{unsure.size} pushes unsure" if twice > unsure.size
   abort "the queue is not empty" unless Killed.again { Sidekiq.redis { |r| r.llen("queue:#{NAME}") } }.zero?
@@ -57,7 +58,7 @@ def run(folder)
 ensure
   Process.kill("TERM", worker)
   Process.wait(worker)
-  warn File.read(log)[-4000..] || File.read(log) unless finished
+  warn File.readlines(log).grep_v(/INFO: (start|done)|^\s*from|^\/usr/).last(40) unless finished
 end
 
 Dir.mktmpdir { |folder| run(folder) } unless ENV["SIDEKIQ_JOBS"]

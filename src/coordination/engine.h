@@ -59,6 +59,8 @@ class EngineHost : public Publisher {
  public:
   // A local ticket's reply is ready.
   virtual void answer(const Ticket& ticket, std::string&& reply) = 0;
+  // Nobody waits for it: its client has closed the connection.
+  virtual bool gone(const Ticket& /*ticket*/) const { return false; }
   virtual void walked(const Ticket& ticket, WalkResult&& result) = 0;
   // A command that was submitted with Request::wait waits; no answer comes until it is submitted
   // again.

@@ -17,6 +17,7 @@
 namespace gyre {
 
 void Engine::route(Request&& request) {
+  if (host_.gone(request.ticket)) return;  // it may have said the same again elsewhere
   const NodeIndex target = acting_node(request.slot);
   if (target == options_.self) return act_request(std::move(request));
   if (target.value >= peers_.size()) {

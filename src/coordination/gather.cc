@@ -178,6 +178,7 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
   const Job job = job_of(g.request);
   std::string out;
   std::uint64_t gate = 0;
+  if (host_.gone(job.ticket)) return drain(slot);
   // The merge may have taken time, and moved the clock: the ceiling is judged again, before
   // executing.
   if (job.ceiling && space_.clock().peek(clock_.wall_ms()).ms() > job.ceiling) {
@@ -295,7 +296,7 @@ void Engine::drain(Slot slot) {
     waiting.pop_front();
     // Here, also when another node acts by now: what waited in line stays behind what went before
     // it.
-    act_request(std::move(r));
+    if (!host_.gone(r.ticket)) act_request(std::move(r));
     if (holds_.busy(slot)) return holds_.wait_behind(slot, std::move(waiting));
   }
 }

@@ -572,7 +572,18 @@ void Worker::submit(Request&& request) {
   const ShardIndex owner = server_.shard_of(request.slot);
   if (owner == shard_) return engine_->submit(std::move(request));
   auto shared = std::make_shared<Request>(std::move(request));
-  send_mail(owner, [shared](Worker& w) { w.engine_->submit(std::move(*shared)); });
+  send_mail(owner, [shared](Worker& w) {
+    if (!w.gone(shared->ticket)) w.engine_->submit(std::move(*shared));
+  });
+}
+
+bool Worker::gone(const Ticket& ticket) const {
+  if (ticket.remote || ticket.connection == 0) return false;
+  if (server_.gone_clients.has(ticket.connection)) return true;
+  // The end of its stream may not have been read yet.
+  if (ticket.shard != shard_.value || now_ms() >= looks_for_gone_until_) return false;
+  const auto at = connections_.find(ticket.connection);
+  return at != connections_.end() && at->second->peer_closed();
 }
 
 Ticket Worker::callback_ticket(Answered done) {

@@ -90,8 +90,14 @@ std::uint64_t ChannelDirectory::clients(Listening what, std::string_view name) c
 }
 
 std::vector<std::string> ChannelDirectory::names(Listening what, std::string_view pattern) const {
-  GYRE_ASSERT(what != Listening::pattern);
   std::vector<std::string> out;
+  if (what == Listening::pattern) {
+    const std::shared_lock lock(patterns_mutex_);
+    for (const auto& [name, reach] : patterns_) {
+      if (pattern == "*" || glob_match(pattern, name)) out.push_back(name);
+    }
+    return out;
+  }
   for (const Part& p : parts_) {
     const std::lock_guard lock(p.mutex);
     for (const auto& [name, reach] : what == Listening::shard ? p.shards : p.channels) {

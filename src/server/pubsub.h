@@ -65,7 +65,7 @@ class ChannelDirectory {
   std::size_t count(Listening what) const {
     return counts_[static_cast<std::size_t>(what)].load(std::memory_order_relaxed);
   }
-  // The channels that match; all when the pattern is "*".
+  // The channels, or patterns, that match; all when the pattern is "*".
   std::vector<std::string> names(Listening what, std::string_view pattern) const;
 
  private:

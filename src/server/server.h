@@ -22,6 +22,7 @@
 #include "persist/store.h"
 #include "ring/ring.h"
 #include "server/accounts.h"
+#include "server/gone_clients.h"
 #include "server/import.h"
 #include "server/info.h"
 #include "server/latency.h"
@@ -108,6 +109,7 @@ class Server final : public StoreSink {
   UnixMs started_ms() const { return started_ms_; }
 
   std::atomic<std::uint64_t> clients{0};
+  GoneClients gone_clients;
   std::atomic<std::uint64_t> next_client_id{1};
   std::atomic<std::uint64_t> tracking_clients{0};
   TrackedPrefixes tracked_prefixes;

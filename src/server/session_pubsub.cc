@@ -6,6 +6,7 @@
 #include <array>
 
 #include "commands/parse.h"
+#include "server/ring_channels.h"
 #include "server/session_parts.h"
 
 namespace gyre {
@@ -84,21 +85,43 @@ void sunsubscribe(SessionCall& call) {
 
 // ---- PUBSUB
 
+// Of the whole ring; inside of a script, where no reply comes later, of this node.
+void ask_ring(SessionCall& call, const ChannelsQuestion& question,
+              std::function<void(ChannelsFound&&, Reply&)> answer) {
+  RingChannels& channels = call.worker.ring_channels();
+  if (!channels.others() || (call.inside_exec && !call.instead))
+    return answer(channels.here(question), call.reply);
+  Worker& home = call.worker;
+  const std::uint64_t place = call.later();
+  channels.ask(question,
+               [&home, place, client = call.connection.id, protocol = call.reply.protocol(),
+                answer = std::move(answer)](ChannelsFound&& found) {
+                 std::string out;
+                 Reply reply(out, protocol);
+                 answer(std::move(found), reply);
+                 finish_later(home, client, place, std::move(out));
+               });
+}
+
 void list_names(SessionCall& call, Listening what) {
   if (call.args.size() > 3) return call.reply.error(wrong_subcommand(call.args));
   const std::string_view pattern = call.args.size() == 3 ? call.args[2] : "*";
-  const std::vector<std::string> names = call.server().channels.names(what, pattern);
-  call.reply.array(names.size());
-  for (const std::string& name : names) call.reply.bulk(name);
+  ask_ring(call, {what, false, std::string(pattern), {}}, [](ChannelsFound&& found, Reply& reply) {
+    reply.array(found.names.size());
+    for (const std::string& name : found.names) reply.bulk(name);
+  });
 }
 
 void count_clients(SessionCall& call, Listening what) {
-  const Args names = call.args.subspan(2);
-  call.reply.array(2 * names.size());
-  for (const std::string_view name : names) {
-    call.reply.bulk(name);
-    call.reply.integer(static_cast<std::int64_t>(call.server().channels.clients(what, name)));
-  }
+  const Args args = call.args.subspan(2);
+  const std::vector<std::string> names(args.begin(), args.end());
+  ask_ring(call, {what, true, {}, names}, [names](ChannelsFound&& found, Reply& reply) {
+    reply.array(2 * names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      reply.bulk(names[i]);
+      reply.integer(static_cast<std::int64_t>(found.counts[i]));
+    }
+  });
 }
 
 void channels(SessionCall& call) {
@@ -118,7 +141,9 @@ void shard_numsub(SessionCall& call) {
 }
 
 void numpat(SessionCall& call) {
-  call.reply.integer(static_cast<std::int64_t>(call.server().channels.count(Listening::pattern)));
+  ask_ring(call, {Listening::pattern, false, "*", {}}, [](ChannelsFound&& found, Reply& reply) {
+    reply.integer(static_cast<std::int64_t>(found.names.size()));
+  });
 }
 
 // A second MONITOR is not answered, as in Redis.

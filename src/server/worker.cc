@@ -252,6 +252,7 @@ void Worker::closed(Connection& c) {
   const auto at = connections_.find(c.id);
   if (at == connections_.end()) return;
   c.close();
+  if (!server_.alone() && !c.line_empty()) server_.gone_clients.add(c.id, now_ms());
   if (c.waits != 0) blocking_.closed(c);
   if (c.subscriptions) subscribers_.remove_all(*c.subscriptions);
   stop_tracking(c);
@@ -602,6 +603,7 @@ void Worker::tick() {
     published_.memory_full.store(engine_->memory_full(), std::memory_order_relaxed);
   }
   watch_links(now);
+  ring_channels_.tick();
   published_.clients.store(connections_.size(), std::memory_order_relaxed);
   if (loaded_) published_.waiting.store(engine_->operations_waiting(), std::memory_order_relaxed);
   ++ticks_;

@@ -40,6 +40,7 @@
 #include "server/mailbox.h"
 #include "server/migrate.h"
 #include "server/pubsub.h"
+#include "server/ring_channels.h"
 #include "server/sync_feed.h"
 
 namespace gyre {
@@ -214,6 +215,7 @@ class Worker final : public EngineHost {
   KeySpaces& spaces() { return spaces_; }
   WorkerScripts& scripts() { return *scripts_; }
   SyncFeeds& sync_feeds() { return sync_feeds_; }
+  RingChannels& ring_channels() { return ring_channels_; }
   Migrations& migrations() { return migrations_; }
   const CommandOptions& command_options() const { return command_options_; }
 
@@ -230,6 +232,7 @@ class Worker final : public EngineHost {
   bool store(std::uint64_t turn, StoreBatch&& rows) override;
   std::int64_t give_up_ms(NodeIndex peer) override;
   void node_message(NodeIndex peer, const Envelope& envelope) override;
+  bool gone(const Ticket& ticket) const override;
   // ---- and pub/sub (server/worker_pubsub.cc)
   void apart(const std::function<void()>& f) override;
   void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol,
@@ -437,6 +440,7 @@ class Worker final : public EngineHost {
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
   Blocking blocking_;
+  RingChannels ring_channels_{*this};
   SyncFeeds sync_feeds_;
   Migrations migrations_;
   std::uint64_t ticks_ = 0;

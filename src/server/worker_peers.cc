@@ -277,6 +277,15 @@ void Worker::node_message(NodeIndex peer, const Envelope& envelope) {
     Invalidate m;
     if (decode_message(envelope, m)) return invalidated_elsewhere(m);
   }
+  if (envelope.kind == Kind::channels_ask) {
+    ChannelsAsk m;
+    if (decode_message(envelope, m) && m.listening < listening_kinds)
+      return ring_channels_.on_ask(peer, m);
+  }
+  if (envelope.kind == Kind::channels_answer) {
+    ChannelsAnswer m;
+    if (decode_message(envelope, m)) return ring_channels_.on_answer(peer, m);
+  }
   if (shard_.value != 0) {
     LOG_SELDOM(warning, "a message of kind %d from %s came to the wrong thread; it is dropped",
                static_cast<int>(envelope.kind), server_.ring().node(peer).name.c_str());

@@ -25,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 18;
+inline constexpr std::uint32_t wire_format = 19;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -63,6 +63,8 @@ enum class Kind : std::uint8_t {
   invalidate,
   settings_told,
   settings_taken,
+  channels_ask,
+  channels_answer,
   evict,
   waits,
   woken,
@@ -107,6 +109,8 @@ inline constexpr auto kind_names = std::to_array<std::string_view>({"none",
                                                                     "invalidate",
                                                                     "settings_told",
                                                                     "settings_taken",
+                                                                    "channels_ask",
+                                                                    "channels_answer",
                                                                     "evict",
                                                                     "waits",
                                                                     "woken",
@@ -140,6 +144,7 @@ constexpr bool is_answer(Kind k) {
     case Kind::woken:
     case Kind::acted_taken:
     case Kind::settings_taken:
+    case Kind::channels_answer:
     case Kind::heartbeat_answer:
       return true;
     default:
@@ -678,6 +683,32 @@ struct Publish {
   template <class A>
   void fields(A& a) {
     a(channel_kind), a(channel), a(message);
+  }
+};
+
+// What PUBSUB asks of the receiver's own subscribers, to thread 0: how many listen to each of the
+// names, or which names match the pattern.
+struct ChannelsAsk {
+  static constexpr Kind kind = Kind::channels_ask;
+  std::uint64_t id{};
+  std::uint16_t from_shard{};
+  std::uint8_t listening{};  // Listening
+  bool counts = false;
+  std::string_view pattern;
+  std::vector<std::string_view> names;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(from_shard), a(listening), a(counts), a(pattern), a(names);
+  }
+};
+struct ChannelsAnswer {
+  static constexpr Kind kind = Kind::channels_answer;
+  std::uint64_t id{};
+  std::vector<std::uint64_t> counts;
+  std::vector<std::string_view> names;
+  template <class A>
+  void fields(A& a) {
+    a(id), a(counts), a(names);
   }
 };
 

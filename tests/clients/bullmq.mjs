@@ -28,7 +28,7 @@ const work = async (job) => {
   return job.data.i * 2;
 };
 const patience = killing ? { lockDuration: 4000, stalledInterval: 1000, maxStalledCount: 5 } : {};
-const workers = [connection, others].map((c) => new Worker(name, work, { connection: c, concurrency: 4, ...patience }));
+const workers = [connection, others].map((c) => new Worker(name, work, { connection: c, concurrency: 10, ...patience }));
 for (const w of workers) w.on('error', complain).on('stalled', () => { stalled += 1; }).on('failed', (job, e) => { unsure += passes(e); });
 
 const options = { attempts: 3, backoff: { type: 'fixed', delay: 100 } };

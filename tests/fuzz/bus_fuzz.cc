@@ -60,7 +60,7 @@ bool decodes(const gyre::Envelope& envelope) {
       WalkAnswer, IdentityAsk, IdentityAnswer, IdentityStore, IdentityStored, CompareRanges,
       CompareRangesAnswer, ListLeaves, ListLeavesAnswer, ListParts, ListPartsAnswer, Confirm,
       ConfirmAnswer, Settled, WholeAsk, WholeAnswer, Publish, Invalidate, SettingsTold,
-      SettingsTaken, Heartbeat, HeartbeatAnswer>(envelope);
+      SettingsTaken, ChannelsAsk, ChannelsAnswer, Heartbeat, HeartbeatAnswer>(envelope);
 }
 
 }  // namespace

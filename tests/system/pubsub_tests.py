@@ -201,3 +201,34 @@ def monitor_over_two_threads():
                            ("[3", '"MULTI"'), ("[3", '"GET" "k"'), ("[3", '"EXEC"')])
         with node.client() as r:
             eq(text(r("CLIENT", "LIST")).count(" flags=O "), 2)
+
+
+@test(quick=True, gyre=True)
+def pubsub_tells_of_the_ring():
+    """PUBSUB through any node tells of clients of all; one that is down is left out, one that stands still after a second."""
+    with Cluster(3, options={"threads": 2}) as ring:
+        listeners = [n.client() for n in ring for _ in range(3)]
+        for i, c in enumerate(listeners):
+            c("SUBSCRIBE", "all")
+            c("SUBSCRIBE", "of%d" % (i // 3))
+            c("PSUBSCRIBE", "p%d*" % (i % 2))
+            c("SSUBSCRIBE", "shard%d" % (i // 6))
+        for n in ring:
+            with n.client() as c:
+                eq(c("PUBSUB", "NUMSUB", "all", "of0", "of1", "none"), [b"all", 9, b"of0", 3, b"of1", 3, b"none", 0])
+                eq(sorted(c("PUBSUB", "CHANNELS")), [b"all", b"of0", b"of1", b"of2"])
+                eq(sorted(c("PUBSUB", "CHANNELS", "of*")), [b"of0", b"of1", b"of2"])
+                eq(c("PUBSUB", "NUMPAT"), 2)
+                eq(sorted(c("PUBSUB", "SHARDCHANNELS")), [b"shard0", b"shard1"])
+                eq(c("PUBSUB", "SHARDNUMSUB", "shard0", "shard1"), [b"shard0", 6, b"shard1", 3])
+                eq(c.pipeline([("MULTI",), ("PUBSUB", "NUMSUB", "all"), ("SET", "k", 1), ("EXEC",)])[-1], [[b"all", 9], "OK"])
+                eq(c.pipeline([("PUBSUB", "NUMSUB", "all"), ("GET", "k"), ("PUBSUB", "NUMPAT")]), [[b"all", 9], b"1", 2])
+        with ring[0].client(timeout=10) as c:
+            ring[2].stop()
+            try:
+                eq(c("PUBSUB", "NUMSUB", "all", "of2"), [b"all", 6, b"of2", 0])
+            finally:
+                ring[2].cont()
+            ring.wait_settled()
+            ring[1].kill()
+            wait_until("the dead one's are gone", lambda: c("PUBSUB", "NUMSUB", "all") == [b"all", 6], 10)

@@ -1,0 +1,90 @@
+#include "server/ring_channels.h"
+
+#include "server/server.h"
+#include "server/worker.h"
+
+namespace gyre {
+
+ChannelsFound RingChannels::here(const ChannelsQuestion& question) const {
+  const ChannelDirectory& all = worker_.server().channels;
+  ChannelsFound found;
+  for (const std::string& name : question.names)
+    found.counts.push_back(all.clients(question.what, name));
+  if (question.counts) return found;
+  for (std::string& name : all.names(question.what, question.pattern))
+    found.names.insert(std::move(name));
+  return found;
+}
+
+bool RingChannels::others() const {
+  const Server& server = worker_.server();
+  if (server.alone() || server.loading()) return false;
+  for (std::size_t i = 0; i < server.ring().nodes().size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer != server.self() && worker_.engine().peer(peer).up) return true;
+  }
+  return false;
+}
+
+void RingChannels::ask(const ChannelsQuestion& question, Done done) {
+  Asked asked{.found = here(question), .peers = {}, .until = 0, .done = std::move(done)};
+  if (!others()) return asked.done(std::move(asked.found));
+  ChannelsAsk m;
+  m.id = next_id_++;
+  m.from_shard = worker_.shard().value;
+  m.listening = static_cast<std::uint8_t>(question.what);
+  m.counts = question.counts;
+  m.pattern = question.pattern;
+  m.names.assign(question.names.begin(), question.names.end());
+  asked.until = worker_.now_ms() + within_ms;
+  for (std::size_t i = 0; i < worker_.server().ring().nodes().size(); ++i) {
+    const NodeIndex peer{static_cast<std::uint16_t>(i)};
+    if (peer == worker_.server().self() || !worker_.engine().peer(peer).up) continue;
+    worker_.engine().send(peer, 0, m);
+    asked.peers.insert(peer.value);
+  }
+  asked_.emplace(m.id, std::move(asked));
+}
+
+void RingChannels::on_ask(NodeIndex from, const ChannelsAsk& m) {
+  ChannelsQuestion question{static_cast<Listening>(m.listening),
+                            m.counts,
+                            std::string(m.pattern),
+                            {m.names.begin(), m.names.end()}};
+  const ChannelsFound found = here(question);
+  ChannelsAnswer answer;
+  answer.id = m.id;
+  answer.counts = found.counts;
+  answer.names.assign(found.names.begin(), found.names.end());
+  worker_.engine().send(from, m.from_shard, answer);
+}
+
+void RingChannels::on_answer(NodeIndex from, const ChannelsAnswer& m) {
+  const auto at = asked_.find(m.id);
+  if (at == asked_.end() || at->second.peers.erase(from.value) == 0) return;
+  Asked& asked = at->second;
+  for (std::size_t i = 0; i < std::min(asked.found.counts.size(), m.counts.size()); ++i)
+    asked.found.counts[i] += m.counts[i];
+  asked.found.names.insert(m.names.begin(), m.names.end());
+  if (!asked.peers.empty()) return;
+  Asked whole = std::move(asked);
+  asked_.erase(at);
+  whole.done(std::move(whole.found));
+}
+
+void RingChannels::tick() {
+  const SteadyMs now = worker_.now_ms();
+  for (auto at = asked_.begin(); at != asked_.end();) {
+    std::erase_if(at->second.peers,
+                  [&](std::uint16_t peer) { return !worker_.engine().peer({peer}).up; });
+    if (!at->second.peers.empty() && now < at->second.until) {
+      ++at;
+      continue;
+    }
+    Asked over = std::move(at->second);
+    at = asked_.erase(at);
+    over.done(std::move(over.found));
+  }
+}
+
+}  // namespace gyre

@@ -1,0 +1,65 @@
+// RingChannels: what PUBSUB tells of the whole ring. Each node knows its own subscribers alone
+// (server/pubsub.h), so the others are asked; who does not answer within `within_ms` is left out.
+//
+// One for each worker that asks; peers answer on the thread that is asked. Threading: its worker's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "server/pubsub.h"
+#include "wire/messages.h"
+
+namespace gyre {
+
+class Worker;
+
+// Of this node's directory: how many listen to each of the names, or without names which of all
+// names match the pattern.
+struct ChannelsQuestion {
+  Listening what{};
+  bool counts = false;
+  std::string pattern;
+  std::vector<std::string> names;
+};
+struct ChannelsFound {
+  std::vector<std::uint64_t> counts;
+  std::set<std::string> names;
+};
+
+class RingChannels {
+ public:
+  static constexpr std::int64_t within_ms = 1000;
+  using Done = std::function<void(ChannelsFound&&)>;
+
+  explicit RingChannels(Worker& worker) : worker_(worker) {}
+
+  // What this node knows.
+  ChannelsFound here(const ChannelsQuestion& question) const;
+  // Whether there is anybody else to be asked.
+  bool others() const;
+  // done: later, unless there is nobody to be asked.
+  void ask(const ChannelsQuestion& question, Done done);
+  void on_ask(NodeIndex from, const ChannelsAsk& m);
+  void on_answer(NodeIndex from, const ChannelsAnswer& m);
+  void tick();
+
+ private:
+  struct Asked {
+    ChannelsFound found;
+    std::set<std::uint16_t> peers;  // that have not answered
+    SteadyMs until = 0;
+    Done done;
+  };
+
+  Worker& worker_;
+  std::uint64_t next_id_ = 1;
+  std::map<std::uint64_t, Asked> asked_;
+};
+
+}  // namespace gyre

@@ -199,7 +199,6 @@ void Transactions::begin_again(Transaction& t) {
   put_be16(t.name, shard_.value);
   for (auto& [slot, place] : t.places) {
     place.head.clear();
-    place.copies.clear();
     place.copied.clear();
     place.space.reset();
   }
@@ -284,8 +283,11 @@ bool Transactions::copy(Slot slot, Place& place, std::string_view reply) {
   std::size_t i = 1;
   for (const Name& name : place.names) {
     if (place.copied.contains(name)) continue;
-    if (i == bulks.size() || !put_copy(slot, place, name, bulks[i])) return false;
-    place.copies.emplace(name, bulks[i++]);
+    if (i == bulks.size()) return false;
+    const std::string_view record = bulks[i++];
+    const auto newest = put_copy(slot, place, name, record);
+    if (!newest) return false;
+    place.copied.emplace(name, Place::Copied{std::string(record), *newest});
   }
   return true;
 }
@@ -311,18 +313,18 @@ void Transactions::make_space(Slot slot, Place& place) const {
   clock.stand_still();
 }
 
-bool Transactions::put_copy(Slot slot, Place& place, const Name& name, std::string_view record) {
+std::optional<Version> Transactions::put_copy(Slot slot, Place& place, const Name& name,
+                                              std::string_view record) {
   Reader in(record);
   const Version floor{in.be64()}, newest{in.be64()};
-  if (!in.ok()) return false;
+  if (!in.ok()) return std::nullopt;
   if (floor) place.space->raise_floor(slot, {name.first}, floor);
   if (in.left() > 0) {
     Effect effect;
-    if (!decode_effect(in, effect) || !valid_effect(effect)) return false;
+    if (!decode_effect(in, effect) || !valid_effect(effect)) return std::nullopt;
     place.space->merge(slot, key_hash(effect.key), effect);
   }
-  place.copied.emplace(name, newest);
-  return true;
+  return newest;
 }
 
 void Transactions::holds_answered(Transaction& t) {
@@ -357,7 +359,7 @@ void Transactions::execute(std::uint64_t id) {
   for (auto& [slot, place] : t.places) {
     if (place.effects.empty()) continue;
     make_space({slot}, place);
-    for (const auto& [name, record] : place.copies) put_copy({slot}, place, name, record);
+    for (const auto& [name, copied] : place.copied) put_copy({slot}, place, name, copied.record);
   }
   ask_holds(t);
 }
@@ -444,8 +446,8 @@ void Transactions::send_parts(Transaction& t) {
   for (auto& [slot, place] : t.places) {
     if (place.effects.empty()) continue;
     std::string seen;
-    for (const auto& [name, newest] : place.copied)
-      encode_seen(seen, {.db = {name.first}, .key = name.second, .newest = newest});
+    for (const auto& [name, copied] : place.copied)
+      encode_seen(seen, {.db = {name.first}, .key = name.second, .newest = copied.newest});
     place.sent = Place::Sent::asked;
     ++t.out;
     std::vector<std::string> words;

@@ -26,6 +26,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -82,9 +83,12 @@ class Transactions {
   using Name = std::pair<std::uint8_t, std::string>;  // database and key
   struct Place {                                      // of a slot
     std::set<Name> names;
-    std::string head;                    // what the hold told of the slot
-    std::map<Name, std::string> copies;  // records as they came
-    std::map<Name, Version> copied;      // their newest versions
+    std::string head;  // what the hold told of the slot
+    struct Copied {
+      std::string record;  // as it came
+      Version newest{};
+    };
+    std::map<Name, Copied> copied;
     std::unique_ptr<KeySpace> space;
     Version first_stamp{};  // of those that the hold has reserved
     std::string effects;
@@ -120,7 +124,9 @@ class Transactions {
   void take_hold(Transaction& t, Slot slot, const std::string& reply);
   bool copy(Slot slot, Place& place, std::string_view reply);
   void make_space(Slot slot, Place& place) const;
-  static bool put_copy(Slot slot, Place& place, const Name& name, std::string_view record);
+  // Its newest version; nothing when the bytes are no record.
+  static std::optional<Version> put_copy(Slot slot, Place& place, const Name& name,
+                                         std::string_view record);
   void holds_answered(Transaction& t);
   void begin_again(Transaction& t);
   void execute(std::uint64_t id);

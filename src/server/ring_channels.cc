@@ -16,19 +16,22 @@ ChannelsFound RingChannels::here(const ChannelsQuestion& question) const {
   return found;
 }
 
-bool RingChannels::others() const {
+std::set<std::uint16_t> RingChannels::others() const {
   const Server& server = worker_.server();
-  if (server.alone() || server.loading()) return false;
-  for (std::size_t i = 0; i < server.ring().nodes().size(); ++i) {
-    const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (peer != server.self() && worker_.engine().peer(peer).up) return true;
+  std::set<std::uint16_t> up;
+  if (server.alone() || server.loading()) return up;
+  for (std::uint16_t i = 0; i < server.ring().nodes().size(); ++i) {
+    if (NodeIndex{i} != server.self() && worker_.engine().peer({i}).up) up.insert(i);
   }
-  return false;
+  return up;
 }
 
 void RingChannels::ask(const ChannelsQuestion& question, Done done) {
-  Asked asked{.found = here(question), .peers = {}, .until = 0, .done = std::move(done)};
-  if (!others()) return asked.done(std::move(asked.found));
+  Asked asked{.found = here(question),
+              .peers = others(),
+              .until = worker_.now_ms() + within_ms,
+              .done = std::move(done)};
+  if (asked.peers.empty()) return asked.done(std::move(asked.found));
   ChannelsAsk m;
   m.id = next_id_++;
   m.from_shard = worker_.shard().value;
@@ -36,13 +39,7 @@ void RingChannels::ask(const ChannelsQuestion& question, Done done) {
   m.counts = question.counts;
   m.pattern = question.pattern;
   m.names.assign(question.names.begin(), question.names.end());
-  asked.until = worker_.now_ms() + within_ms;
-  for (std::size_t i = 0; i < worker_.server().ring().nodes().size(); ++i) {
-    const NodeIndex peer{static_cast<std::uint16_t>(i)};
-    if (peer == worker_.server().self() || !worker_.engine().peer(peer).up) continue;
-    worker_.engine().send(peer, 0, m);
-    asked.peers.insert(peer.value);
-  }
+  for (const std::uint16_t peer : asked.peers) worker_.engine().send({peer}, 0, m);
   asked_.emplace(m.id, std::move(asked));
 }
 

@@ -1,7 +1,7 @@
 // RingChannels: what PUBSUB tells of the whole ring. Each node knows its own subscribers alone
 // (server/pubsub.h), so the others are asked; who does not answer within `within_ms` is left out.
 //
-// One for each worker that asks; peers answer on the thread that is asked. Threading: its worker's.
+// One for each worker; questions go to thread 0 of a peer. Threading: its worker's.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +41,8 @@ class RingChannels {
 
   // What this node knows.
   ChannelsFound here(const ChannelsQuestion& question) const;
-  // Whether there is anybody else to be asked.
-  bool others() const;
+  // Who else can be asked: peers that are up.
+  std::set<std::uint16_t> others() const;
   // done: later, unless there is nobody to be asked.
   void ask(const ChannelsQuestion& question, Done done);
   void on_ask(NodeIndex from, const ChannelsAsk& m);

@@ -89,7 +89,7 @@ void sunsubscribe(SessionCall& call) {
 void ask_ring(SessionCall& call, const ChannelsQuestion& question,
               std::function<void(ChannelsFound&&, Reply&)> answer) {
   RingChannels& channels = call.worker.ring_channels();
-  if (!channels.others() || (call.inside_exec && !call.instead))
+  if (channels.others().empty() || (call.inside_exec && !call.instead))
     return answer(channels.here(question), call.reply);
   Worker& home = call.worker;
   const std::uint64_t place = call.later();

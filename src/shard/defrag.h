@@ -33,8 +33,8 @@ class Defrag {
   // Some steps of it, according to the time that has passed since the last call.
   void tick(const DefragOptions& options, SteadyMs now);
   bool running() const { return state_ != State::rests; }
-  std::uint64_t moved() const { return moved_; }  // nodes and tables so far
-  std::uint64_t left() const { return left_; }    // records that stayed where they were
+  std::uint64_t moved() const { return moved_; }  // blocks and tables so far
+  std::uint64_t left() const { return left_; }    // blocks that stayed where they were
 
  private:
   enum class State : std::uint8_t { rests, chooses, walks };

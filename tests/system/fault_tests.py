@@ -125,6 +125,18 @@ def soak_pause_30s():
     pauses(3, (30, 1, 5))
 
 
+def give_up(ring, clients, names, seconds):
+    """Each client says something of its name, has no answer in time and goes; another node hears what is to stand."""
+    for c, name in zip(clients, names):
+        c.send("SET", name, "given up")
+    time.sleep(seconds)
+    for c in clients:
+        c.close()
+    with ring[0].client() as w:
+        for name in names:
+            w("SET", name, "last")
+
+
 @test(gyre=True)
 def fault_paused_and_left():
     """What a client sent to a paused node, and then gave up, must not win over what it wrote elsewhere meanwhile."""
@@ -136,15 +148,8 @@ def fault_paused_and_left():
         stays = ring[1].client()
         ring[1].stop()
         try:
-            for c, name in zip(clients, names):
-                c.send("SET", name, "given up")
             stays.send("SET", "stays", "1")
-            time.sleep(1)
-            for c in clients:
-                c.close()
-            with ring[0].client() as w:
-                for name in names:
-                    w("SET", name, "last")
+            give_up(ring, clients, names, 1)
         finally:
             ring[1].cont()
         eq(stays.read(), "OK", "who still waits is answered")
@@ -167,14 +172,7 @@ def fault_paused_within_a_turn():
         holds.send("DEBUG", "SLEEP", "0.3")
         time.sleep(0.1)
         sleeps.send("DEBUG", "SLEEP", "1.5")
-        for c, name in zip(clients, names):
-            c.send("SET", name, "given up")
-        time.sleep(0.5)
-        for c in clients:
-            c.close()
-        with ring[0].client() as w:
-            for name in names:
-                w("SET", name, "last")
+        give_up(ring, clients, names, 0.5)
         eq(sleeps.read(), "OK")
         time.sleep(1)
         with ring[2].client() as r:

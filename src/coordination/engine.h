@@ -356,11 +356,12 @@ class Engine final : private SyncHost,
     std::uint8_t compared = 0;        // bit per replica position compared since it became unsure
     std::uint8_t compared_known = 0;  // of these, the ones that knew
     std::uint8_t agreed = 0;          // of these, the ones in whose view this node acts
-    std::uint8_t must = 0;     // bit per replica position that something may have been missed from
-    NodeIndex actor{0xffff};   // whose effects came last
-    NodeIndex used = unused;   // who ran the last command of this node's clients
-    std::uint32_t doubts = 0;  // a comparison begun before the last doubt proves nothing
-    std::uint64_t made = 0;    // this node's last turn that changed it
+    std::uint8_t must = 0;      // bit per replica position that something may have been missed from
+    NodeIndex actor{0xffff};    // whose effects came last
+    NodeIndex used = unused;    // who ran the last command of this node's clients
+    std::uint32_t doubts = 0;   // a comparison begun before the last doubt proves nothing
+    std::uint64_t made = 0;     // this node's last turn that changed it
+    std::uint64_t changed = 0;  // the turn whose rows hold its last change, by whomever
     // No comparison is wanted.
     bool well() const { return known && must == 0 && (sure || !acting); }
   };
@@ -592,10 +593,11 @@ class Engine final : private SyncHost,
     int need = 1, have = 0;
     struct Asked {
       NodeIndex peer{};
-      int left = 0;          // answers still out
-      bool bad = false;      // one of them was 'unknown', or the link broke
-      bool lost = false;     // the link broke
-      bool refused = false;  // an answer that was not merged
+      int left = 0;            // answers still out
+      bool bad = false;        // one of them was 'unknown', or the link broke
+      bool lost = false;       // the link broke
+      bool refused = false;    // an answer that was not merged
+      bool unwritten = false;  // a crash may take what it answered
       bool repairing = false;
     };
     std::vector<Asked> asked;
@@ -613,8 +615,9 @@ class Engine final : private SyncHost,
   struct Confirming {
     Ticket ticket;
     std::string reply;
-    int need = 1, holders = 1;
-    std::vector<NodeIndex> out;  // are being repaired
+    int need = 1, holders = 0;
+    std::vector<NodeIndex> out;  // are being repaired, or write what they hold
+    std::uint64_t own_turn = 0;  // this node does not hold it before that is on disk; 0: it does
     SteadyMs at = 0;
   };
   // Starts merging the request's keys from other replicas; answers when that cannot reach enough.
@@ -624,10 +627,14 @@ class Engine final : private SyncHost,
   void gather_step(std::uint64_t id);
   void finish_gather(std::uint64_t id, bool enough);
   void finish_gather_now(std::uint64_t id, bool enough);
-  void repair_differing(Gather& g, std::uint64_t id);
+  enum class Repaired : std::uint8_t { answered, silent };
+  void repair_differing(Gather& g, std::uint64_t id, Repaired which);
   void confirm_read(Gather&& g, std::string&& reply);
   void confirm_step(std::uint64_t id);
   bool on_read_repaired(NodeIndex from, std::uint64_t id);
+  template <class F>
+  void step_confirms(F&& changed);
+  void confirms_persisted();
   void fail_confirms(NodeIndex peer);
   void time_out_confirms(SteadyMs now);
   void drain(Slot slot);  // those who wait for the slot run, as far as they may

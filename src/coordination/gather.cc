@@ -2,10 +2,10 @@
 //
 // Happy path: start_gather() asks every replica that is up for each key -> answers are merged ->
 // enough replicas have answered all keys -> the command runs; what differed is sent back with its
-// original versions. A read at a level above ONE runs when so many hold what was merged: what it
-// tells, no later read at a quorum may miss. Too few can be reached: at R = ONE a read answers from
-// what is there; a write whose effect depends on what it reads answers -NOQUORUM, unless its level
-// is ONE; a read at a higher level answers -NOQUORUM.
+// original versions. A read at a level above ONE is answered when so many hold what was merged, on
+// disk: what it tells, no later read at a quorum may miss. Too few can be reached: at R = ONE a
+// read answers from what is there; a write whose effect depends on what it reads answers -NOQUORUM,
+// unless its level is ONE; a read at a higher level answers -NOQUORUM.
 
 #include <algorithm>
 
@@ -90,6 +90,7 @@ void Engine::on_fetch(NodeIndex from, const Fetch& m) {
     for (const std::string& key : holds_.prepared(slot))
       put_record(bytes, count, slot, prepared_db, key, {});
     answer.record = bytes;
+    answer.unwritten = state(slot).changed > persisted_;
   }
   send(from, m.from_shard, answer);
 }
@@ -103,6 +104,7 @@ void Engine::on_fetch_answer(NodeIndex from, const FetchAnswer& m) {
   if (asked == g.asked.end() || asked->left == 0) return;
   --asked->left;
   if (m.what == FetchAnswer::What::unknown) asked->bad = true;
+  asked->unwritten |= m.unwritten;
   Reader in(m.record);
   while (in.left() > 0) {
     Effect effect;
@@ -194,23 +196,22 @@ void Engine::finish_gather_now(std::uint64_t id, bool enough) {
     return drain(slot);
   }
   if (!enough) metrics_.unsure_answers.add();
-  repair_differing(g, 0);
+  repair_differing(g, 0, Repaired::answered);
   if (execute_or_park(views, job, out, gate, false) == Ran::done)
     deliver(job.ticket, std::move(out));
   drain(slot);
 }
 
 // Sends the state of its keys to each replica that was asked and lacks some of it.
-void Engine::repair_differing(Gather& g, std::uint64_t id) {
+void Engine::repair_differing(Gather& g, std::uint64_t id, Repaired which) {
   const Slot slot = g.request.slot;
   // 'Same' was said of the state before the merge.
   const bool moved = id != 0 && space_.slot_digest(slot) != g.slot_digest;
   for (auto& a : g.asked) {
-    a.repairing = false;
-    if (a.lost || a.left > 0) continue;
+    if (a.lost || (a.left > 0) != (which == Repaired::silent)) continue;
     Repair m;
     std::string bytes;
-    if (moved) {
+    if (moved || which == Repaired::silent) {
       for_each_key_of(g.request, [&](DbIndex db, std::string_view key) {
         put_record(bytes, m.count, slot, db, key, {});
       });
@@ -219,31 +220,52 @@ void Engine::repair_differing(Gather& g, std::uint64_t id) {
         if (d.peer == a.peer) put_record(bytes, m.count, slot, d.db, d.key, {});
       }
     }
-    if (m.count == 0) continue;
+    // Also without content: its ack tells that what was there before is on disk.
+    const bool writes = id != 0 && (a.unwritten || which == Repaired::silent);
+    if (m.count == 0 && !writes) continue;
     m.id = id;
     m.from_shard = options_.shard.value;
     m.effects = bytes;
-    metrics_.read_repairs.add();
+    if (m.count > 0) metrics_.read_repairs.add();
     send(a.peer, shard_at(a.peer, slot), m);
     a.repairing = true;
   }
 }
 
-// The reply to a read above ONE waits until its level holds what it tells.
+// The reply to a read above ONE waits until its level holds what it tells, on disk: what a node
+// lost with a crash, no later read would find (simulator, seed 1320).
 void Engine::confirm_read(Gather&& g, std::string&& reply) {
   const std::uint64_t id = next_id_++ << 8 | options_.shard.value;
-  repair_differing(g, id);
+  repair_differing(g, id, Repaired::answered);
   Confirming c{.ticket = g.request.ticket,
                .reply = std::move(reply),
                .need = g.request.levels.read.of(n_),
-               .holders = 1,
+               .holders = 0,
                .out = {},
+               .own_turn = 0,
                .at = clock_.steady_ms()};
+  const std::uint64_t changed = state(g.request.slot).changed;
+  changed > persisted_ ? void(c.own_turn = changed) : void(++c.holders);
+  const auto writes = [this](NodeIndex peer) {
+    return !(peers_[peer.value].view.unfit & unfit_disk);
+  };
+  int likely = c.holders + (c.own_turn != 0 && !disk_failing_);
   for (const auto& a : g.asked) {
-    if (a.repairing)
+    if (a.repairing) {
       c.out.push_back(a.peer);
-    else
-      c.holders += !a.lost && !a.refused && a.left == 0;
+      likely += writes(a.peer);
+    } else {
+      const bool holds = !a.lost && !a.refused && a.left == 0;
+      c.holders += holds;
+      likely += holds;
+    }
+  }
+  if (likely < c.need) {
+    GYRE_PROBE(read_unwritten);
+    repair_differing(g, id, Repaired::silent);
+    for (const auto& a : g.asked) {
+      if (a.repairing && a.left > 0) c.out.push_back(a.peer);
+    }
   }
   confirms_.emplace(id, std::move(c));
   confirm_step(id);
@@ -251,7 +273,8 @@ void Engine::confirm_read(Gather&& g, std::string&& reply) {
 
 void Engine::confirm_step(std::uint64_t id) {
   Confirming& c = confirms_.at(id);
-  if (c.holders < c.need && c.holders + static_cast<int>(c.out.size()) >= c.need) return;
+  const int possible = c.holders + static_cast<int>(c.out.size()) + (c.own_turn != 0);
+  if (c.holders < c.need && possible >= c.need) return;
   auto node = confirms_.extract(id);
   if (c.holders >= c.need) return deliver(c.ticket, std::move(c.reply));
   metrics_.no_quorum_replies.add();
@@ -267,23 +290,35 @@ bool Engine::on_read_repaired(NodeIndex from, std::uint64_t id) {
   return true;
 }
 
-void Engine::fail_confirms(NodeIndex peer) {
+template <class F>
+void Engine::step_confirms(F&& changed) {
   std::vector<std::uint64_t> ids;
   for (auto& [id, c] : confirms_) {
-    if (std::erase(c.out, peer)) ids.push_back(id);
+    if (changed(c)) ids.push_back(id);
   }
   for (const std::uint64_t id : ids) confirm_step(id);
 }
 
+void Engine::confirms_persisted() {
+  step_confirms([this](Confirming& c) {
+    if (c.own_turn == 0 || c.own_turn > persisted_) return false;
+    c.own_turn = 0;
+    ++c.holders;
+    return true;
+  });
+}
+
+void Engine::fail_confirms(NodeIndex peer) {
+  step_confirms([peer](Confirming& c) { return std::erase(c.out, peer) > 0; });
+}
+
 void Engine::time_out_confirms(SteadyMs now) {
-  std::vector<std::uint64_t> old;
-  for (auto& [id, c] : confirms_) {
-    if (now - c.at > options_.ack_timeout_ms) old.push_back(id);
-  }
-  for (const std::uint64_t id : old) {
-    confirms_.at(id).out.clear();
-    confirm_step(id);
-  }
+  step_confirms([this, now](Confirming& c) {
+    if (now - c.at <= options_.ack_timeout_ms) return false;
+    c.out.clear();
+    c.own_turn = 0;
+    return true;
+  });
 }
 
 // ---- those who wait for a slot

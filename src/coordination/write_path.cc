@@ -36,6 +36,7 @@ void Engine::record_effect(Slot slot, const Effect& effect, std::uint32_t operat
   const std::size_t at = turn.effects.size();
   encode_effect(turn.effects, effect);
   turn.made.push_back({at, turn.effects.size() - at, slot, operation});
+  if (!alone_) state(slot).changed = turn_;
   if (options_.watch) options_.watch->made(options_.self, slot, effect);
 }
 
@@ -172,6 +173,7 @@ void Engine::persisted(std::uint64_t number) {
     settle(t);
   }
   drop_settled();
+  if (!confirms_.empty()) confirms_persisted();
 }
 
 std::pair<int, int> Engine::reached(const Turn& turn, Slot slot) const {
@@ -346,7 +348,9 @@ bool Engine::merge_from_peer(Effect& effect, const ApplyResult*& result, Below b
     const Slot slot{in.be16()};
     if (slot.value >= slots_total || !space_.owns(slot) || !holds(slot) || too_far_ahead(effect))
       return false;
+    const std::size_t rows_before = space_.rows().count();
     space_.raise_floor(slot, effect.db, effect.floor);
+    if (space_.rows().count() != rows_before) state(slot).changed = turn_;
     return true;
   }
   return merge_record_from_peer(effect, key_slot(effect.key), key_hash(effect.key), result, below);
@@ -375,7 +379,9 @@ bool Engine::merge_record_from_peer(Effect& effect, Slot slot, std::uint64_t has
     return true;
   }
   if (!gaps_.empty()) forget_gaps(effect, hash);
+  const std::size_t rows_before = space_.rows().count();
   result = &space_.merge(slot, hash, effect);
+  if (space_.rows().count() != rows_before) state(slot).changed = turn_;
   // What was there is a write of this node that may still wait for its acks. Proposals for a part
   // of a transaction do not cover each other.
   if (effect.db != prepared_db && !turns_.empty() &&

@@ -25,7 +25,7 @@
 namespace gyre {
 
 // Raised with every change of a shape; a peer with another number is refused at the handshake.
-inline constexpr std::uint32_t wire_format = 19;
+inline constexpr std::uint32_t wire_format = 20;
 
 enum class Kind : std::uint8_t {
   forward = 1,
@@ -334,10 +334,12 @@ struct FetchAnswer {
   enum class What : std::uint8_t { same, record, absent, unknown };
   std::uint64_t id{};
   What what{};
+  // What the slot holds there has changed, and is not on disk yet.
+  bool unwritten{};
   std::string_view record;
   template <class A>
   void fields(A& a) {
-    a(id), a(what), a(record);
+    a(id), a(what), a(unwritten), a(record);
   }
 };
 

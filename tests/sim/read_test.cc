@@ -33,3 +33,80 @@ TEST_CASE("reads: a quorum holds what a read at a quorum has told") {
     CHECK(ring.nodes[third]->read({0}, {"GET", "k"}) == "$3\r\nold\r\n");
   }
 }
+
+namespace {
+
+constexpr Levels at_one{.write = {Level::one}, .read = {Level::one}};
+constexpr Levels at_quorum{.write = {Level::quorum}, .read = {Level::quorum}};
+
+// The one that acts and another see each other alone, and the other's disk is slow or fails.
+struct TwoOfThree : ThreeNodes {
+  explicit TwoOfThree(std::uint64_t seed) : ThreeNodes(seed, 0) {
+    REQUIRE(ask(acts, {"SET", "k", "old"}) == "+OK\r\n");
+    run(second);
+    cut_off(third, true);
+    run(3 * second);
+  }
+  // Two that saw the write end, and the two that are left read.
+  std::string read_without_acting() {
+    nodes[acts]->kill(false);
+    nodes[other]->kill(false);
+    run(second);
+    nodes[other]->start();
+    network.block(third, other, false);
+    network.block(other, third, false);
+    std::string reply;
+    for (int i = 0; i < 300 && !reply.starts_with('$'); ++i) {
+      run(50 * ms);
+      reply = ask(other, {"GET", "k"}, at_quorum);
+    }
+    return reply;
+  }
+  const std::size_t acts = acting("k"), other = (acts + 1) % 3, third = (acts + 2) % 3;
+};
+
+}  // namespace
+
+TEST_CASE("reads: what a failing disk has not taken does not count for a read at a quorum") {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    TwoOfThree ring(seed);
+    ring.nodes[ring.other]->fail_disk(true);
+    REQUIRE(ring.ask(ring.acts, {"SET", "k", "new"}, at_one) == "+OK\r\n");
+    ring.run(second);
+    CHECK(ring.nodes[ring.other]->read({0}, {"GET", "k"}) == "$3\r\nnew\r\n");
+    const std::uint64_t read = ring.start(ring.acts, {"GET", "k"}, at_quorum);
+    ring.run(4 * second);
+    CHECK(ring.answer(read).starts_with("-NOQUORUM"));
+    CHECK(ring.ask(ring.acts, {"GET", "k"}, at_one) == "$3\r\nnew\r\n");
+    SUBCASE("a third replica holds it instead") {
+      ring.cut_off(ring.third, false);
+      std::string reply;
+      for (int i = 0; i < 300 && !reply.starts_with('$'); ++i) {
+        ring.run(50 * ms);
+        reply = ring.ask(ring.acts, {"GET", "k"}, at_quorum);
+      }
+      CHECK(reply == "$3\r\nnew\r\n");
+      CHECK(ring.nodes[ring.third]->read({0}, {"GET", "k"}) == reply);
+    }
+    SUBCASE("the disk works again") {
+      ring.nodes[ring.other]->fail_disk(false);
+      ring.run(second);
+      CHECK(ring.ask(ring.acts, {"GET", "k"}, at_quorum) == "$3\r\nnew\r\n");
+      CHECK(ring.read_without_acting() == "$3\r\nnew\r\n");
+    }
+  }
+}
+
+TEST_CASE("reads: one at a quorum waits for the disks of those it counts") {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    TwoOfThree ring(seed);
+    ring.nodes[ring.other]->set_disk_delay(300 * ms, 400 * ms);
+    REQUIRE(ring.ask(ring.acts, {"SET", "k", "new"}, at_one) == "+OK\r\n");
+    ring.run(20 * ms);
+    REQUIRE(ring.nodes[ring.other]->read({0}, {"GET", "k"}) == "$3\r\nnew\r\n");
+    CHECK(ring.ask(ring.acts, {"GET", "k"}, at_quorum) == "$3\r\nnew\r\n");
+    CHECK(ring.read_without_acting() == "$3\r\nnew\r\n");
+  }
+}

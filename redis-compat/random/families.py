@@ -404,10 +404,10 @@ class Family:
             args = patterns[0](r)
             if r.randrange(12) == 0 and args[0] not in self.kept:
                 args = spoilt(r, args)
-            return kind, [tame(args)]
+            return kind, [tame(args, r)]
         commands = [p(r) for p in patterns]
         key = commands[0][1]
-        commands = [tame([c[0], key] + c[2:]) for c in commands]
+        commands = [tame([c[0], key] + c[2:], r) for c in commands]
         if kind == "pop":
             commands += [[b"SMEMBERS", key], [b"DEL", key]]
         return kind, commands
@@ -449,7 +449,7 @@ class Scripts(Family):
             args = [LIBRARY_TEXTS.get(a, a) for a in commands[0]]
         if r.randrange(16) == 0:
             args = spoilt(r, args)
-        return "plain", [tame(args)]
+        return "plain", [tame(args, r)]
 
 
 from scripts import TEXTS as LIBRARY_TEXTS  # noqa: E402  (the texts that LIBRARIES' words stand for)

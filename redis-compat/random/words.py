@@ -220,18 +220,22 @@ SIZED = {b"SETBIT", b"SETRANGE", b"BITFIELD", b"BITFIELD_RO", b"SRANDMEMBER", b"
 SIZE_MAX, HARMLESS = 3000, 1 << 32
 
 
-def tame(args):
-    return lasting(sized(args))
+def tame(args, r):
+    return lasting(sized(args), r)
 
 
-def lasting(args):
-    """No time to live that ends while two servers look at the key one after the other."""
+def lasting(args, r):
+    """No time to live that ends while two servers look at the key one after the other; none that is compared
+    with one of a moment ago, which is the same or not with the millisecond that it was set in."""
     out = list(args)
     for i, a in enumerate(args):
         word = a.upper()
         at = i + 2 if word in (b"EXPIRE", b"PEXPIRE", b"SETEX", b"PSETEX", b"RESTORE") else i + 1 if word in (b"EX", b"PX") else len(out)
         if at < len(out) and out[at].isdigit() and 0 < int(out[at]) < 100_000:
             out[at] = b"100000"
+        if word in (b"EXPIRE", b"PEXPIRE") and {b"GT", b"LT"}.intersection(o.upper() for o in out[at + 1:]):
+            if out[at].isdigit() and int(out[at]) < 10 ** 9:
+                out[at] = b"%d" % 10 ** r.uniform(5.3, 9)
     return out
 
 

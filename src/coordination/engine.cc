@@ -53,7 +53,8 @@ Engine::Engine(const EngineOptions& options, std::shared_ptr<const Ring> ring, K
       inquiries_(options.self, options.shard, space, clock, *this,
                  next_id_ | std::uint64_t{1} << 50),  // beside the ids of others
       holds_(*this, options.self, space, clock, metrics),
-      transactions_(*this, space, options.shard, n_, clock, random, command_options, metrics),
+      transactions_(*this, holds_, space, options.shard, n_, clock, random, command_options,
+                    metrics),
       waiters_(*this, options.self, options.shard, space, clock, metrics) {
   space_.access().set(clock.wall_ms(), command_options.memory.access);
   if (alone_) {
@@ -407,6 +408,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   time_out_forwards(now);
   waiters_.tick(now);
   holds_.tick(now);
+  transactions_.tick(now);
   drop_held_acks(now);
   drop_untaken(now);
   for (std::size_t i = 0; i < peers_.size(); ++i) {

@@ -19,7 +19,8 @@ constexpr std::int64_t lease_ms = 2000;  // of a hold that has prepared nothing
 constexpr std::int64_t settle_ms = 700;  // after so long those who act ask each other
 constexpr std::int64_t settle_again_ms = 200;
 constexpr std::int64_t stuck_ms = 2000;  // those who wait for a prepared part are told so
-constexpr std::int64_t sweep_ms = 2000, forget_committed_ms = 5000, forget_never_ms = 30'000;
+constexpr std::int64_t sweep_ms = 2000, forget_never_ms = 30'000;
+constexpr std::int64_t forget_committed_ms = Holds::told_ms + 2000;
 constexpr std::size_t swept_at_once = 100;  // of a slot
 
 bool takes_hold(const CommandSpec& spec) {
@@ -285,21 +286,28 @@ void Holds::settle(Slot slot) {
   GYRE_PROBE(part_settled);
   const std::string transaction = q.transaction;
   const PartRecord record = part_of(slot, part_key(slot, transaction));
+  ask_parts(record.part.slots, transaction,
+            [this, slot, transaction](Parts parts, const std::string& why) {
+              const auto at = queues_.find(slot.value);
+              if (at == queues_.end() || at->second.transaction != transaction) return;
+              at->second.settling = false;
+              at->second.at = clock_.steady_ms() - settle_ms + settle_again_ms;
+              if (parts == Parts::unknown) {
+                LOG_SELDOM(notice, "a part of a transaction in slot %u is not settled yet: %s",
+                           slot.value, why.substr(0, why.find('\r')).c_str());
+                return;
+              }
+              const bool never = parts == Parts::never;
+              host_.run_at(step(slot, transaction, {never ? "GYRE.DROP" : "GYRE.COMMIT"}),
+                           [](std::string&&) {});
+            });
+}
+
+void Holds::ask_parts(std::span<const Slot> slots, const std::string& transaction, PartsTold done) {
   at_all(
-      record.part.slots,
-      [this, &transaction](Slot s, PartAnswer done) { ask(s, transaction, std::move(done)); },
-      [this, slot, transaction](const PartsAnswer& a) {
-        const auto at = queues_.find(slot.value);
-        if (at == queues_.end() || at->second.transaction != transaction) return;
-        at->second.settling = false;
-        at->second.at = clock_.steady_ms() - settle_ms + settle_again_ms;
-        if (!a.never && !a.error.empty()) {
-          LOG_SELDOM(notice, "a part of a transaction in slot %u is not settled yet: %s",
-                     slot.value, a.error.substr(0, a.error.find('\r')).c_str());
-          return;
-        }
-        host_.run_at(step(slot, transaction, {a.never ? "GYRE.DROP" : "GYRE.COMMIT"}),
-                     [](std::string&&) {});
+      slots, [&](Slot s, PartAnswer told) { ask(s, transaction, std::move(told)); },
+      [done = std::move(done)](const PartsAnswer& a) {
+        done(a.never ? Parts::never : a.error.empty() ? Parts::prepared : Parts::unknown, a.error);
       });
 }
 

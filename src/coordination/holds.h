@@ -97,6 +97,14 @@ class Holds {
   // There are none. What a prepared one holds was stamped when its slot was: until it is settled T
   // must not pass that, or its effects would come too late.
   bool settled(Slot slot) const { return !parts_.contains(slot.value); }
+  // Whether every part of a transaction is prepared, agreed by their replicas, or one of them never
+  // will be; `why` nobody can say now. `done` may run within the call.
+  enum class Parts : std::uint8_t { prepared, never, unknown };
+  using PartsTold = std::function<void(Parts, const std::string& why)>;
+  void ask_parts(std::span<const Slot> slots, const std::string& transaction, PartsTold done);
+  // For so long a transaction that is committed can be asked about, its last part's stamp being
+  // within the bounds of clocks.
+  static constexpr std::int64_t told_ms = 8000;
   // Whether the part's record is here what its proposer knew of it.
   bool same_part(const Effect& proposal) const;
   void tick(SteadyMs now);

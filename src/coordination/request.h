@@ -146,8 +146,8 @@ struct Request {
   }
   // The flags of all commands together.
   std::uint32_t flags() const {
-    std::uint32_t f = exec ? flag::once : 0;
-    if (!watches.empty()) f |= flag::conditional;
+    // What it has written itself would fail its watches.
+    std::uint32_t f = watches.empty() ? 0 : flag::conditional | flag::once;
     for (const auto& c : commands) f |= flags_of(c.spec(), c.args());
     return f;
   }

@@ -11,6 +11,16 @@
 
 namespace gyre {
 
+namespace {
+
+// Of a command whose node stopped answering: nobody can say.
+bool may_have_run(std::string_view reply) {
+  return reply.starts_with("-NOQUORUM") &&
+         reply.find("nothing was written") == std::string_view::npos;
+}
+
+}  // namespace
+
 bool bulks_of(std::string_view resp, std::vector<std::string_view>& to) {
   const auto number = [&](char kind) -> std::optional<std::size_t> {
     const std::size_t end = resp.find("\r\n");
@@ -133,10 +143,11 @@ class Transactions::Guard final : public ScriptGuard {
   bool missing_ = false;
 };
 
-Transactions::Transactions(TransactionHost& host, KeySpace& space, ShardIndex shard, int replicas,
-                           const Clock& clock, Random& random,
+Transactions::Transactions(TransactionHost& host, Holds& holds, KeySpace& space, ShardIndex shard,
+                           int replicas, const Clock& clock, Random& random,
                            const CommandOptions& command_options, Metrics& metrics)
     : host_(host),
+      holds_(holds),
       space_(space),
       shard_(shard),
       n_(replicas),
@@ -186,6 +197,14 @@ bool Transactions::run() {
     answer();
   }
   return true;
+}
+
+void Transactions::tick(SteadyMs now) {
+  std::vector<std::uint64_t> due;
+  for (const auto& [id, t] : running_) {
+    if (t->settle_at != 0 && now >= t->settle_at) due.push_back(id);
+  }
+  for (const std::uint64_t id : due) settle(*find(id));
 }
 
 // ---- holding
@@ -261,7 +280,7 @@ void Transactions::take_hold(Transaction& t, Slot slot, const std::string& reply
   if (reply.starts_with('*') && copy(slot, place, reply)) {
     place.held = true;
   } else if (reply.find("-HELD") != std::string::npos ||
-             reply.find(came_too_late) != std::string::npos) {
+             reply.find(came_too_late) != std::string::npos || may_have_run(reply)) {
     t.busy = true;
   } else if (t.error.empty()) {
     const std::size_t at = reply.starts_with('*') ? reply.find('-') : 0;
@@ -443,6 +462,7 @@ void Transactions::send_parts(Transaction& t) {
     ++parts;
   }
   t.next = &Transactions::parts_answered;
+  t.sent_at = clock_.steady_ms();
   for (auto& [slot, place] : t.places) {
     if (place.effects.empty()) continue;
     std::string seen;
@@ -458,11 +478,9 @@ void Transactions::send_parts(Transaction& t) {
     step(t, {slot}, std::move(words),
          [this, slot = slot](Transaction& of, const std::string& reply) {
            Place& p = of.places.at(slot);
-           const bool refused = !reply.starts_with("-NOQUORUM") ||
-                                reply.find("nothing was written") != std::string::npos;
            p.sent = reply.starts_with('+') ? Place::Sent::done
-                    : refused              ? Place::Sent::refused
-                                           : Place::Sent::unknown;
+                    : may_have_run(reply)  ? Place::Sent::unknown
+                                           : Place::Sent::refused;
            if (p.sent != Place::Sent::done && (of.error.empty() || reply.starts_with("-TRYAGAIN")))
              of.error = reply;
            if (--of.out == 0) (this->*of.next)(of);
@@ -479,11 +497,7 @@ void Transactions::parts_answered(Transaction& t) {
   if (any(Place::Sent::refused)) {
     // One part is not prepared and never will be.
     GYRE_PROBE(spanning_refused);
-    for (auto& [slot, place] : t.places) {
-      if (place.sent == Place::Sent::nothing || place.sent == Place::Sent::refused) continue;
-      step_alone(t, {slot}, {"GYRE.DROP", ""});
-      place.asked = false;
-    }
+    drop_parts(t);
     if (t.error.starts_with("-TRYAGAIN")) {
       metrics_.spanning_again.add();
       t.in_order = true;
@@ -492,6 +506,55 @@ void Transactions::parts_answered(Transaction& t) {
     return give_up(t, std::move(t.error));
   }
   GYRE_PROBE(spanning_unknown);
+  settle(t);
+}
+
+void Transactions::drop_parts(Transaction& t) {
+  for (auto& [slot, place] : t.places) {
+    if (place.sent == Place::Sent::nothing || place.sent == Place::Sent::refused) continue;
+    step_alone(t, {slot}, {"GYRE.DROP", ""});
+    place.asked = false;
+  }
+}
+
+void Transactions::settle(Transaction& t) {
+  t.settle_at = 0;
+  std::vector<Slot> parts;
+  for (const auto& [slot, place] : t.places) {
+    if (!place.effects.empty()) parts.push_back({slot});
+  }
+  // One alone is not prepared but applied, which leaves nothing to ask about.
+  if (parts.size() == 1) return settled(t, Holds::Parts::unknown);
+  holds_.ask_parts(parts, t.name,
+                   [this, alive = std::weak_ptr<bool>(alive_), id = t.id, name = t.name](
+                       Holds::Parts told, const std::string&) {
+                     if (alive.expired()) return;
+                     answers_.emplace_back([this, id, name, told] {
+                       Transaction* of = find(id);
+                       if (of && of->name == name) settled(*of, told);
+                     });
+                   });
+}
+
+void Transactions::settled(Transaction& t, Holds::Parts told) {
+  const SteadyMs now = clock_.steady_ms();
+  std::size_t parts = 0;
+  for (const auto& [slot, place] : t.places) parts += !place.effects.empty();
+  // What is told later may be of parts that are forgotten.
+  const bool in_time = parts > 1 && now - t.sent_at < settle_max_ms;
+  if (in_time && told == Holds::Parts::unknown) return void(t.settle_at = now + settle_again_ms);
+  if (in_time && told == Holds::Parts::never) {
+    drop_parts(t);
+    metrics_.spanning_again.add();
+    t.in_order = true;
+    return begin_again(t);
+  }
+  if (in_time) {
+    for (auto& [slot, place] : t.places) {
+      if (!place.effects.empty()) place.sent = Place::Sent::done;
+    }
+    return committed(t);
+  }
   // Those that may be prepared are settled by who acts for them.
   for (auto& [slot, place] : t.places) place.asked &= place.sent == Place::Sent::nothing;
   std::string out;

@@ -14,8 +14,9 @@
 // The copies stamp in the name of who acts for their slot, with stamps that the hold has reserved.
 //
 // Failures: before a part is prepared everything is given back, and tried again when other nodes
-// took over; a part whose outcome is not known leaves -NOQUORUM, and those who act for the slots
-// settle it among themselves (coordination/holds.h).
+// took over. When it is not known whether a part is prepared, those who act for the slots are asked
+// until they agree (Holds::ask_parts): it is committed, or begins again. -NOQUORUM when they cannot
+// in settle_max_ms, and for what writes to one slot alone; they then settle it among themselves.
 //
 // Bounds: transactions_max at once, keys as the command has them; it takes its slots tries_max
 // times and runs runs_max times. Pure; its shard's thread. Answers of others are taken by run(),
@@ -33,6 +34,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "coordination/holds.h"
 #include "coordination/request.h"
 #include "metrics/metrics.h"
 #include "shard/command.h"
@@ -64,7 +66,7 @@ class TransactionHost {
 
 class Transactions {
  public:
-  Transactions(TransactionHost& host, KeySpace& space, ShardIndex shard, int replicas,
+  Transactions(TransactionHost& host, Holds& holds, KeySpace& space, ShardIndex shard, int replicas,
                const Clock& clock, Random& random, const CommandOptions& command_options,
                Metrics& metrics);
   ~Transactions();
@@ -72,12 +74,15 @@ class Transactions {
   void begin(Request&& request);
   // Goes on with what was answered; false: nothing was.
   bool run();
+  void tick(SteadyMs now);
   void set_scripts(ScriptRunner* scripts) { scripts_ = scripts; }
   std::size_t running() const { return running_.size(); }
 
  private:
   static constexpr std::size_t transactions_max = 10'000;
   static constexpr int tries_max = 40, runs_max = 2000;
+  static constexpr std::int64_t settle_max_ms = 4000, settle_again_ms = 100;
+  static_assert(settle_max_ms < Holds::told_ms);
   static constexpr std::size_t holds_at_once = 500;  // questions out: a turn must not take long
 
   using Name = std::pair<std::uint8_t, std::string>;  // database and key
@@ -110,6 +115,8 @@ class Transactions {
     std::vector<std::function<void()>> events;
     std::int64_t stamps = 0;
     int tries = 0, runs = 0;
+    SteadyMs sent_at = 0;    // its parts
+    SteadyMs settle_at = 0;  // those who act are asked then; 0: they need not be
     void (Transactions::*next)(Transaction&) = nullptr;  // when all answers are in
   };
   class Copies;     // KeySpaces of a transaction
@@ -135,6 +142,9 @@ class Transactions {
   static bool wanders(const Transaction& t);
   void send_parts(Transaction& t);
   void parts_answered(Transaction& t);
+  void drop_parts(Transaction& t);
+  void settle(Transaction& t);
+  void settled(Transaction& t, Holds::Parts parts);
   void committed(Transaction& t);
   void give_up(Transaction& t, std::string error);
   void forget(std::uint64_t id);
@@ -146,6 +156,7 @@ class Transactions {
   void answer(Transaction& t);
 
   TransactionHost& host_;
+  Holds& holds_;
   KeySpace& space_;
   const ShardIndex shard_;
   const int n_;

@@ -226,7 +226,7 @@ void Transactions::begin_again(Transaction& t) {
 
 void Transactions::ask_holds(Transaction& t) {
   t.next = &Transactions::holds_answered;
-  t.busy = false;
+  t.busy = t.lost = false;
   t.error.clear();
   for (auto& [slot, place] : t.places) {
     place.effects.clear();
@@ -280,8 +280,10 @@ void Transactions::take_hold(Transaction& t, Slot slot, const std::string& reply
   if (reply.starts_with('*') && copy(slot, place, reply)) {
     place.held = true;
   } else if (reply.find("-HELD") != std::string::npos ||
-             reply.find(came_too_late) != std::string::npos || may_have_run(reply)) {
+             reply.find(came_too_late) != std::string::npos) {
     t.busy = true;
+  } else if (may_have_run(reply)) {
+    t.lost = true;
   } else if (t.error.empty()) {
     const std::size_t at = reply.starts_with('*') ? reply.find('-') : 0;
     t.error = at == std::string::npos ? "" : reply.substr(at, reply.find("\r\n", at) + 2 - at);
@@ -347,8 +349,13 @@ std::optional<Version> Transactions::put_copy(Slot slot, Place& place, const Nam
 }
 
 void Transactions::holds_answered(Transaction& t) {
+  // A hold that nobody knows of is none.
+  if (t.lost && ++t.rounds_lost > rounds_lost_max && t.error.empty())
+    Reply(t.error, 2)
+        .error(
+            Error(Errc::no_quorum, "who acts for these keys did not answer; nothing was written"));
   if (!t.error.empty()) return give_up(t, std::move(t.error));
-  if (t.busy) {
+  if (t.busy || t.lost) {
     metrics_.spanning_waits.add();
     t.in_order = true;
     return begin_again(t);

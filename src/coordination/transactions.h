@@ -80,7 +80,7 @@ class Transactions {
 
  private:
   static constexpr std::size_t transactions_max = 10'000;
-  static constexpr int tries_max = 40, runs_max = 2000;
+  static constexpr int tries_max = 40, runs_max = 2000, rounds_lost_max = 3;
   static constexpr std::int64_t settle_max_ms = 4000, settle_again_ms = 100;
   static_assert(settle_max_ms < Holds::told_ms);
   static constexpr std::size_t holds_at_once = 500;  // questions out: a turn must not take long
@@ -109,12 +109,13 @@ class Transactions {
     bool writes = false;
     bool in_order = false;  // slot by slot
     bool busy = false;      // a slot was held
+    bool lost = false;      // who was asked for a slot stopped answering
     bool wants_more = false;
     std::size_t out = 0;  // answers that are awaited
     std::string error, reply;
     std::vector<std::function<void()>> events;
     std::int64_t stamps = 0;
-    int tries = 0, runs = 0;
+    int tries = 0, runs = 0, rounds_lost = 0;
     SteadyMs sent_at = 0;    // its parts
     SteadyMs settle_at = 0;  // those who act are asked then; 0: they need not be
     void (Transactions::*next)(Transaction&) = nullptr;  // when all answers are in

@@ -74,7 +74,7 @@ class EngineHost : public Publisher {
   // Something that another shard or the node itself answers (identity).
   virtual void node_message(NodeIndex peer, const Envelope& envelope) = 0;
   // What was published on another node. A host without subscribers does nothing.
-  virtual void published_elsewhere(const Publish& /*message*/) {}
+  virtual void published_elsewhere(NodeIndex /*from*/, const Publish& /*message*/) {}
   std::uint64_t publish(ChannelKind, std::string_view, std::string_view) override { return 0; }
   // Runs it where its slot is acted for, on whichever thread and node; `done` gets the reply on
   // this thread.

@@ -303,7 +303,7 @@ void Engine::take_message(NodeIndex from, const Envelope& e) {
     case Kind::publish: {
       Publish m;
       ok = decode_message(e, m) && m.channel_kind <= static_cast<std::uint8_t>(ChannelKind::shard);
-      if (ok) host_.published_elsewhere(m);
+      if (ok) host_.published_elsewhere(from, m);
       break;
     }
     default:

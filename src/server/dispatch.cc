@@ -406,6 +406,8 @@ void Worker::route_keys(Connection& c, const CommandSpec& spec, Args args, Reply
     if (c.subscribed() && c.protocol == 2 && spec.name == "PING")
       return pong_message(c, args, reply);
     if (spec.wanders && !server_.alone()) return run_handler(c, swap_databases, spec, args, reply);
+    if ((spec.flags & flag::pubsub) && !server_.alone())
+      return run_handler(c, publish_on_ring, spec, args, reply);
     if (spec.wanders && spec.wanders(args)) {
       c.end_dropped();
       Transaction one;

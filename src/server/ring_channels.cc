@@ -31,7 +31,7 @@ void RingChannels::ask(const ChannelsQuestion& question, Done done) {
               .peers = others(),
               .until = worker_.now_ms() + within_ms,
               .done = std::move(done)};
-  if (asked.peers.empty()) return asked.done(std::move(asked.found));
+  if (asked_.size() >= asked_max) asked.peers.clear();
   ChannelsAsk m;
   m.id = next_id_++;
   m.from_shard = worker_.shard().value;
@@ -40,7 +40,24 @@ void RingChannels::ask(const ChannelsQuestion& question, Done done) {
   m.pattern = question.pattern;
   m.names.assign(question.names.begin(), question.names.end());
   for (const std::uint16_t peer : asked.peers) worker_.engine().send({peer}, 0, m);
-  asked_.emplace(m.id, std::move(asked));
+  wait(m.id, std::move(asked));
+}
+
+void RingChannels::publish(std::string_view channel, std::string_view message,
+                           const std::function<Done()>& then) {
+  Asked asked;
+  asked.until = worker_.now_ms() + within_ms;
+  const std::uint64_t id = asked_.size() < asked_max ? next_id_++ : 0;
+  asked.found.counts = {
+      worker_.publish_asking(ChannelKind::plain, channel, message, id, asked.peers)};
+  if (id == 0) asked.peers.clear();
+  asked.done = then();
+  wait(id, std::move(asked));
+}
+
+void RingChannels::wait(std::uint64_t id, Asked&& asked) {
+  if (asked.peers.empty()) return asked.done(std::move(asked.found));
+  asked_.emplace(id, std::move(asked));
 }
 
 void RingChannels::on_ask(NodeIndex from, const ChannelsAsk& m) {

@@ -1,7 +1,9 @@
-// RingChannels: what PUBSUB tells of the whole ring. Each node knows its own subscribers alone
-// (server/pubsub.h), so the others are asked; who does not answer within `within_ms` is left out.
+// RingChannels: what PUBSUB and PUBLISH tell of the whole ring. Each node knows its own subscribers
+// alone (server/pubsub.h), so the others are asked; who does not answer within `within_ms` is left
+// out.
 //
-// One for each worker; questions go to thread 0 of a peer. Threading: its worker's.
+// One for each worker; questions go to thread 0 of a peer. At most asked_max wait for answers; then
+// this node's part is the answer. Threading: its worker's.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +37,7 @@ struct ChannelsFound {
 class RingChannels {
  public:
   static constexpr std::int64_t within_ms = 1000;
+  static constexpr std::size_t asked_max = 100'000;
   using Done = std::function<void(ChannelsFound&&)>;
 
   explicit RingChannels(Worker& worker) : worker_(worker) {}
@@ -45,6 +48,10 @@ class RingChannels {
   std::set<std::uint16_t> others() const;
   // done: later, unless there is nobody to be asked.
   void ask(const ChannelsQuestion& question, Done done);
+  // What `then` gives is told how many clients of the ring the message was for, as the only count.
+  // It is asked when the message has been delivered here, to who publishes as well.
+  void publish(std::string_view channel, std::string_view message,
+               const std::function<Done()>& then);
   void on_ask(NodeIndex from, const ChannelsAsk& m);
   void on_answer(NodeIndex from, const ChannelsAnswer& m);
   void tick();
@@ -56,6 +63,8 @@ class RingChannels {
     SteadyMs until = 0;
     Done done;
   };
+
+  void wait(std::uint64_t id, Asked&& asked);
 
   Worker& worker_;
   std::uint64_t next_id_ = 1;

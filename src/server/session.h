@@ -52,5 +52,6 @@ using SessionHandler = void (*)(SessionCall& call);
 SessionHandler session_handler(const CommandSpec& spec);
 // SWAPDB on a ring; on a node that is alone it is a command like others.
 void swap_databases(SessionCall& call);
+void publish_on_ring(SessionCall& call);
 
 }  // namespace gyre

@@ -83,24 +83,27 @@ void sunsubscribe(SessionCall& call) {
   leave(call, Listening::shard, "sunsubscribe");
 }
 
-// ---- PUBSUB
+// ---- of the whole ring
 
-// Of the whole ring; inside of a script, where no reply comes later, of this node.
+// The answer when it comes, in its place among the client's others.
+RingChannels::Done in_place(SessionCall& call,
+                            std::function<void(ChannelsFound&&, Reply&)> answer) {
+  return [&home = call.worker, place = call.later(), client = call.connection.id,
+          protocol = call.reply.protocol(), answer = std::move(answer)](ChannelsFound&& found) {
+    std::string out;
+    Reply reply(out, protocol);
+    answer(std::move(found), reply);
+    finish_later(home, client, place, std::move(out));
+  };
+}
+
+// Inside of a script, where no reply comes later, of this node.
 void ask_ring(SessionCall& call, const ChannelsQuestion& question,
               std::function<void(ChannelsFound&&, Reply&)> answer) {
   RingChannels& channels = call.worker.ring_channels();
   if (channels.others().empty() || (call.inside_exec && !call.instead))
     return answer(channels.here(question), call.reply);
-  Worker& home = call.worker;
-  const std::uint64_t place = call.later();
-  channels.ask(question,
-               [&home, place, client = call.connection.id, protocol = call.reply.protocol(),
-                answer = std::move(answer)](ChannelsFound&& found) {
-                 std::string out;
-                 Reply reply(out, protocol);
-                 answer(std::move(found), reply);
-                 finish_later(home, client, place, std::move(out));
-               });
+  channels.ask(question, in_place(call, std::move(answer)));
 }
 
 void list_names(SessionCall& call, Listening what) {
@@ -170,6 +173,18 @@ constexpr auto rows = std::to_array<SessionRow>({
 });
 
 }  // namespace
+
+// PUBLISH of a client; the function of commands/pubsub.cc serves EXEC and scripts.
+void publish_on_ring(SessionCall& call) {
+  RingChannels& channels = call.worker.ring_channels();
+  const auto count = [](ChannelsFound&& found, Reply& reply) {
+    reply.integer(static_cast<std::int64_t>(found.counts.front()));
+  };
+  channels.publish(call.args[1], call.args[2], [&] {
+    call.connection.end(0);  // its own message comes before the count
+    return in_place(call, count);
+  });
+}
 
 std::span<const SessionRow> pubsub_handlers() {
   return rows;

@@ -19,6 +19,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -238,10 +239,13 @@ class Worker final : public EngineHost {
   void run_everywhere(const Ticket& ticket, OwnedCommand&& command, int protocol,
                       const Tracking& tracking) override;
   ScriptRightsPtr rights_from(std::string_view text) override;
-  void published_elsewhere(const Publish& message) override;
+  void published_elsewhere(NodeIndex from, const Publish& message) override;
   std::uint64_t publish(ChannelKind kind, std::string_view channel,
                         std::string_view message) override;
-
+  // The same; each of the peers that it was sent to tells by a ChannelsAnswer with this id, not 0,
+  // how many of its clients it was for.
+  std::uint64_t publish_asking(ChannelKind kind, std::string_view channel, std::string_view message,
+                               std::uint64_t id, std::set<std::uint16_t>& peers);
   std::uint64_t listeners(ChannelKind kind, std::string_view channel) override;
 
   // By this worker's link. Questions are dropped while it is down: they are asked again.
@@ -358,7 +362,8 @@ class Worker final : public EngineHost {
   void check_clients();
   void over_output_limit(Connection& c);
   std::uint64_t publish_here(ChannelKind kind, std::string_view channel, std::string_view message);
-  void publish_to_peers(ChannelKind kind, std::string_view channel, std::string_view message);
+  void publish_to_peers(ChannelKind kind, std::string_view channel, std::string_view message,
+                        std::uint64_t id, std::set<std::uint16_t>& peers);
   void deliver(ChannelKind kind, std::string_view channel, std::string_view message);
   void push(Connection& c, std::string_view bytes);
   void close_doomed();

@@ -52,8 +52,15 @@ class Frames {
 
 std::uint64_t Worker::publish(ChannelKind kind, std::string_view channel,
                               std::string_view message) {
+  std::set<std::uint16_t> peers;
+  return publish_asking(kind, channel, message, 0, peers);
+}
+
+std::uint64_t Worker::publish_asking(ChannelKind kind, std::string_view channel,
+                                     std::string_view message, std::uint64_t id,
+                                     std::set<std::uint16_t>& peers) {
   metrics_.pubsub_published.add();
-  if (!server_.alone()) publish_to_peers(kind, channel, message);
+  if (!server_.alone()) publish_to_peers(kind, channel, message, id, peers);
   return publish_here(kind, channel, message);
 }
 
@@ -109,8 +116,8 @@ void Worker::close_doomed() {
   doomed_.clear();
 }
 
-void Worker::publish_to_peers(ChannelKind kind, std::string_view channel,
-                              std::string_view message) {
+void Worker::publish_to_peers(ChannelKind kind, std::string_view channel, std::string_view message,
+                              std::uint64_t id, std::set<std::uint16_t>& peers) {
   if (!loaded_) return;
   const auto bound = static_cast<std::size_t>(server_.config().publish_backlog_max.get());
   for (std::size_t i = 0; i < links_.size(); ++i) {
@@ -121,7 +128,10 @@ void Worker::publish_to_peers(ChannelKind kind, std::string_view channel,
       metrics_.pubsub_undelivered.add();
       continue;
     }
+    if (id != 0) peers.insert(peer.value);
     Publish m;
+    m.id = id;
+    m.from_shard = shard_.value;
     m.channel_kind = static_cast<std::uint8_t>(kind);
     m.channel = channel;
     m.message = message;
@@ -129,8 +139,14 @@ void Worker::publish_to_peers(ChannelKind kind, std::string_view channel,
   }
 }
 
-void Worker::published_elsewhere(const Publish& m) {
-  publish_here(static_cast<ChannelKind>(m.channel_kind), m.channel, m.message);
+void Worker::published_elsewhere(NodeIndex from, const Publish& m) {
+  const std::uint64_t clients =
+      publish_here(static_cast<ChannelKind>(m.channel_kind), m.channel, m.message);
+  if (m.id == 0) return;
+  ChannelsAnswer answer;
+  answer.id = m.id;
+  answer.counts = {clients};
+  engine_->send(from, m.from_shard, answer);
 }
 
 }  // namespace gyre

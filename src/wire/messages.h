@@ -679,12 +679,14 @@ struct Evict {
 // loses is lost, as Redis Cluster has it. In order, for all of a thread go to one thread.
 struct Publish {
   static constexpr Kind kind = Kind::publish;
+  std::uint64_t id{};  // of the ChannelsAnswer that tells how many it was for; 0: nobody asks
+  std::uint16_t from_shard{};
   std::uint8_t channel_kind{};  // ChannelKind
   std::string_view channel;
   std::string_view message;
   template <class A>
   void fields(A& a) {
-    a(channel_kind), a(channel), a(message);
+    a(id), a(from_shard), a(channel_kind), a(channel), a(message);
   }
 };
 

@@ -151,7 +151,7 @@ def pubsub_over_a_ring():
         publishers = [n.client() for n in ring]
         for i, p in enumerate(publishers):
             for k in range(50):
-                eq(p("PUBLISH", "news", "%d:%d" % (i, k)), 1, "counts are the node's own")
+                eq(p("PUBLISH", "news", "%d:%d" % (i, k)), 3, "counts are the whole ring's")
         for r in subscribers:
             got = collections.defaultdict(list)
             for _ in range(150):
@@ -223,10 +223,13 @@ def pubsub_tells_of_the_ring():
                 eq(c("PUBSUB", "SHARDNUMSUB", "shard0", "shard1"), [b"shard0", 6, b"shard1", 3])
                 eq(c.pipeline([("MULTI",), ("PUBSUB", "NUMSUB", "all"), ("SET", "k", 1), ("EXEC",)])[-1], [[b"all", 9], "OK"])
                 eq(c.pipeline([("PUBSUB", "NUMSUB", "all"), ("GET", "k"), ("PUBSUB", "NUMPAT")]), [[b"all", 9], b"1", 2])
+                eq(c.pipeline([("PUBLISH", "all", 1), ("GET", "k"), ("PUBLISH", "of1", 2), ("PUBLISH", "p1", 3), ("PUBLISH", "none", 4)]),
+                   [9, b"1", 3, 4, 0])
         with ring[0].client(timeout=10) as c:
             ring[2].stop()
             try:
                 eq(c("PUBSUB", "NUMSUB", "all", "of2"), [b"all", 6, b"of2", 0])
+                eq(c("PUBLISH", "all", 5), 6)
             finally:
                 ring[2].cont()
             ring.wait_settled()

@@ -200,7 +200,9 @@ void Shadow::judge_record(const Node* there, const Node* made_node, const Node* 
     // Below T a floor is purged with what it covered.
     for (const auto& [id, part] : is.parts) {
       if ((id.second ? Version{id.second} : part.version) <= deleted)
-        bad("what lay below an acknowledged deletion is there: version " + text(part.version));
+        bad("what lay below an acknowledged deletion is there: version " + text(part.version) +
+            " of " + id.first + ", sum " + text({id.second}) + ", below " + text(deleted) +
+            ", floor " + text(is.floor));
     }
   }
   for (const auto& [id, part] : is.parts) {

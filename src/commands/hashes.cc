@@ -231,9 +231,9 @@ void hincrby(CommandContext& ctx) {
   const bool there = map && map->find(ctx.arg(2), cell);
   std::int64_t value = 0;
   if (there && cell.live()) {
-    const CellInteger now = cell_integer(cell);
-    if (!now.ok) return ctx.reply.error("hash value is not an integer");
-    value = now.value;
+    const auto now = shown_integer(cell);
+    if (!now) return ctx.reply.error("hash value is not an integer");
+    value = *now;
   }
   const auto total = checked_add(value, *delta);
   if (!total) return ctx.reply.error("increment or decrement would overflow");

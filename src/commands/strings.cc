@@ -334,9 +334,9 @@ void increment(CommandContext& ctx, std::int64_t delta) {
   std::int64_t value = 0;
   if (key->exists()) {
     cell = key->cell();
-    const CellInteger now = cell_integer(cell);
-    if (!now.ok) return ctx.reply.error(Errc::not_integer);
-    value = now.value;
+    const auto now = shown_integer(cell);
+    if (!now) return ctx.reply.error(Errc::not_integer);
+    value = *now;
   }
   const auto total = checked_add(value, delta);
   if (!total) return ctx.reply.error("increment or decrement would overflow");

@@ -154,6 +154,11 @@ CellInteger cell_integer(const Cell& cell) {
   return value == total ? CellInteger{true, value} : CellInteger{};
 }
 
+std::optional<std::int64_t> shown_integer(const Cell& cell) {
+  if (const CellInteger n = cell_integer(cell); n.ok) return n.value;
+  return cell.has_sums ? parse_int(cell_text(cell)) : std::nullopt;
+}
+
 std::optional<std::string> cell_total(const Cell& cell) {
   if (const CellInteger n = cell_integer(cell); n.ok) return format_int(n.value);
   bool integers = cell.tombstone || parse_int(cell.payload());

@@ -94,6 +94,8 @@ struct CellInteger {
   std::int64_t value = 0;
 };
 CellInteger cell_integer(const Cell& cell);
+// The integer that its text shows: parts with a fraction may add up to one.
+std::optional<std::int64_t> shown_integer(const Cell& cell);
 // The same as text, where it can be told without loss of what kind of number it is: base and
 // amounts are numbers, and integers that fit as long as all of them are integers.
 std::optional<std::string> cell_total(const Cell& cell);

@@ -12,7 +12,8 @@ namespace gyre {
 class Server;
 
 struct MemoryFigures {
-  std::uint64_t used = 0;      // given out by the allocator; without jemalloc, what records take
+  std::uint64_t used = 0;      // given out by the allocator, less what threads keep for themselves;
+                               // without jemalloc, what records take
   std::uint64_t records = 0;   // of it, what keys and values take
   std::uint64_t peak = 0;      // the most that `used` was
   std::uint64_t resident = 0;  // in the machine's memory, by the kernel

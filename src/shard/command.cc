@@ -1,6 +1,7 @@
 #include "shard/command.h"
 
 #include "base/hash.h"
+#include "base/numbers.h"
 #include "ring/slot.h"
 
 namespace gyre {
@@ -98,17 +99,27 @@ void Write::overwrite_keeping_expiry() {
 
 void Write::add(std::string_view id, const Cell* cell, std::string_view delta,
                 std::string_view total) {
-  if (!space_.options().keep_tombstones) {
+  const auto replace = [&] {
     if (effect_.type == TypeId::string) overwrite_keeping_expiry();
     put(id, total);
-    return;
-  }
+  };
+  if (!space_.options().keep_tombstones) return replace();
+  Change change{id, effect_.version, effect_.version, false, delta};
   if (const auto own = cell ? own_sum(*cell) : std::nullopt) {
-    std::string amount = sum_of_amounts(own->amount, delta);
-    effect_.changes.push_back({id, effect_.version, own->id, false, keep(std::move(amount))});
-  } else {
-    effect_.changes.push_back({id, effect_.version, effect_.version, false, delta});
+    change.sum = own->id;
+    change.payload = keep(sum_of_amounts(own->amount, delta));
   }
+  // Fractions are rounded at each step for who counts, and the parts apart from each other when
+  // they are read. Nobody is to read another number than was answered.
+  if (cell && !(parse_int(total) && parse_int(delta) && cell_integer(*cell).ok)) {
+    CellState after = CellState::of(*cell);
+    after.drop_below(effect_.floor);
+    after.merge(change);
+    const std::string stored = after.stored();
+    if (cell_text({after.version, after.tombstone, after.has_sums(), stored}) != total)
+      return replace();
+  }
+  effect_.changes.push_back(change);
 }
 
 std::optional<Sum> Write::own_sum(const Cell& cell) const {

@@ -191,8 +191,8 @@ def compare_memory(ring, options):
         growth = [a / b - 1 for a, b in zip(rss, rss0)]
         note("used_memory %s, rss %s against a fresh start (%.0f MB, %.0f MB)" % (
             ["%+.1f %%" % (100 * s) for s in share], ["%+.1f %%" % (100 * g) for g in growth], max(used0) / 1e6, max(rss0) / 1e6))
-        if max(share) > 0.05:
-            for name, n in (("old", ring[share.index(max(share))]), ("fresh", fresh[0])):
+        if max(share) > 0.05 or max(growth) > 0.25:
+            for name, n in (("old", ring[share.index(max(share))]), ("fresh", fresh[0]), ("grown", ring[growth.index(max(growth))])):
                 with n.client() as c, open(os.path.join(ROOT, "build", "soak-memory-%s.txt" % name), "w") as out:
                     out.write(text(c("INFO", "everything")) + text(c("MEMORY", "MALLOC-STATS")))
         ok(max(share) <= 0.05, "used_memory over 5 %: build/soak-memory-*.txt")

@@ -148,3 +148,27 @@ TEST_CASE("strings: what is overwritten in place is as if it had been merged") {
   }
   CHECK(merged.space.counts({0}).keys == direct.space.counts({0}).keys);
 }
+
+// On a ring a counter is a base and the sums of those who count, on one node a number.
+TEST_CASE("strings: counters answer on a ring as on one node, whatever was added") {
+  Node1 alone, ring(true);
+  gyre::Random random{7};
+  const char* const numbers[] = {"1",    "-1",  "0.1", "-2.25", "1e3", "9223372036854775807",
+                                 "17.5", "0.5", "3",   "1e17",  "01",  "-9223372036854775808"};
+  const char* const words[] = {"INCR k",       "DECR k",     "INCRBY k #",    "INCRBYFLOAT k #",
+                               "SET k #",      "APPEND k #", "HINCRBY h f #", "HINCRBYFLOAT h f #",
+                               "HSET h f #",   "GET k",      "HGET h f",      "DEL k",
+                               "GETSET k #",   "HDEL h f",   "STRLEN k",      "INCRBYFLOAT k #",
+                               "HINCRBY h f #"};
+  for (int i = 0; i < 20'000; ++i) {
+    std::string line = words[random.below(std::size(words))];
+    if (const std::size_t at = line.find('#'); at != std::string::npos)
+      line.replace(at, 1, numbers[random.below(std::size(numbers))]);
+    CAPTURE(i);
+    CAPTURE(line);
+    ring.now = alone.now += static_cast<gyre::UnixMs>(random.below(20'000));
+    REQUIRE(ring(line) == alone(line));
+    REQUIRE(ring("GET k") == alone("GET k"));
+    REQUIRE(ring("HGET h f") == alone("HGET h f"));
+  }
+}

@@ -6,6 +6,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 
 #include "server/server.h"
 #include "server/worker.h"
@@ -85,6 +86,20 @@ std::string allocator_name() {
 bool purge_allocator() {
   // 4096 stands for all arenas.
   return mallctl && mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0) == 0;
+}
+
+void ForgottenPages::look() {
+  unsigned arenas = 0;
+  std::size_t size = sizeof arenas;
+  if (!mallctl || mallctl("arenas.narenas", &arenas, &size, nullptr, 0) != 0 || arenas == 0) return;
+  given_back_.resize(arenas);
+  next_ = (next_ + 1) % arenas;
+  refresh_allocator();
+  const std::string number = std::to_string(next_), stats = "stats.arenas." + number;
+  const std::uint64_t times = allocator_bytes((stats + ".dirty_npurge").c_str());
+  if (std::exchange(given_back_[next_], times) == times &&
+      allocator_bytes((stats + ".pdirty").c_str()) >= pages_min)
+    mallctl(("arena." + number + ".purge").c_str(), nullptr, nullptr, nullptr, 0);
 }
 
 std::string allocator_report() {

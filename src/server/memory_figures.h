@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace gyre {
 
@@ -33,6 +34,19 @@ inline double ratio(std::uint64_t a, std::uint64_t b) {
 std::string allocator_name();
 // Gives back to the system what the allocator keeps without need. False: it cannot.
 bool purge_allocator();
+// The allocator's own thread gives unused pages back after a second, but may sleep on when who
+// freed them has nothing more to do with the allocator (a compaction that is over): 46 MB were kept
+// so. Gives back those of one arena, the next at each call, when nothing was since the last time
+// around. Thread 0, once a second.
+class ForgottenPages {
+ public:
+  void look();
+
+ private:
+  static constexpr std::uint64_t pages_min = 256;
+  std::size_t next_ = 0;
+  std::vector<std::uint64_t> given_back_;  // how often, by arena
+};
 // In the allocator's own words; empty when it has none.
 std::string allocator_report();
 

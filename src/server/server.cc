@@ -455,6 +455,11 @@ void Server::tick(Worker& w) {
   snapshots_.poll();
   sync_queue_.step(w);
   if (import_.due() && serving()) import_.step(w);
+  constexpr std::int64_t look_at_pages_ms = 1000;
+  if (const SteadyMs at = clock().steady_ms(); at - pages_looked_at_ >= look_at_pages_ms) {
+    pages_looked_at_ = at;
+    forgotten_pages_.look();
+  }
   if (alone() || loading()) return;
   membership_->tick(w);
   ring_settings.tick(w);

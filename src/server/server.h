@@ -27,6 +27,7 @@
 #include "server/info.h"
 #include "server/latency.h"
 #include "server/membership.h"
+#include "server/memory_figures.h"
 #include "server/node_scripts.h"
 #include "server/pubsub.h"
 #include "server/ring_settings.h"
@@ -172,6 +173,8 @@ class Server final : public StoreSink {
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<SmallFiles> identity_files_;
   Identity identity_;
+  ForgottenPages forgotten_pages_;
+  SteadyMs pages_looked_at_ = 0;
   Snapshots snapshots_{*this};
   SyncQueue sync_queue_{*this};
   Import import_;

@@ -107,6 +107,8 @@ void Engine::on_newer(Turn& turn, NodeIndex from, std::uint16_t shard, const New
   if (newer.too_old.ms() <= clock_.wall_ms() + options_.max_skew_ms)
     space_.clock().see(newer.too_old);
   if (!op) return;  // a flush
+  // What is newer may be its own, said elsewhere while this node stood still.
+  if (!op->done && host_.gone(op->ticket)) return;
   // Its client has its answer: what the replica holds may be a later write, so it wins if it is
   // newer.
   const bool moved =

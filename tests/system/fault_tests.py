@@ -126,9 +126,7 @@ def soak_pause_30s():
 
 
 def give_up(ring, clients, names, seconds):
-    """Each client says something of its name, has no answer in time and goes; another node hears what is to stand."""
-    for c, name in zip(clients, names):
-        c.send("SET", name, "given up")
+    """Each client has no answer in time and goes; another node hears what is to stand."""
     time.sleep(seconds)
     for c in clients:
         c.close()
@@ -149,6 +147,8 @@ def fault_paused_and_left():
         ring[1].stop()
         try:
             stays.send("SET", "stays", "1")
+            for c, name in zip(clients, names):
+                c.send("SET", name, "given up")
             give_up(ring, clients, names, 1)
         finally:
             ring[1].cont()
@@ -161,22 +161,28 @@ def fault_paused_and_left():
 
 @test(quick=True, gyre=True)
 def fault_paused_within_a_turn():
-    """The same of commands that the node has read already when it stands still."""
-    with Cluster(3, options={"threads": 1, "enable-debug-command": "yes"}) as ring:
-        names = ["within:%d" % i for i in range(20)]
-        clients = [ring[1].client() for _ in names]
-        for c, name in zip(clients, names):
-            c("SET", name, "first")
-        # While the first sleep lasts all the rest is sent, and comes to be one turn.
-        holds, sleeps = ring[1].client(), ring[1].client(timeout=10)
-        holds.send("DEBUG", "SLEEP", "0.3")
-        time.sleep(0.1)
-        sleeps.send("DEBUG", "SLEEP", "1.5")
-        give_up(ring, clients, names, 0.5)
-        eq(sleeps.read(), "OK")
-        time.sleep(1)
-        with ring[2].client() as r:
-            eq([r("GET", name) for name in names], [b"last"] * len(names))
+    """The same of commands that the node has read already when it stands still: before it runs them, and when it has sent them on."""
+    for behind in (False, True):
+        with Cluster(3, options={"threads": 1, "enable-debug-command": "yes"}) as ring:
+            names = ["within:%d" % i for i in range(20)]
+            clients = [ring[1].client() for _ in names]
+            for c, name in zip(clients, names):
+                c("SET", name, "first")
+            # While the first sleep lasts all the rest is sent, and comes to be one turn.
+            holds, sleeps = ring[1].client(), ring[1].client(timeout=10)
+            holds.send("DEBUG", "SLEEP", "0.3")
+            time.sleep(0.1)
+            if not behind:
+                sleeps.send("DEBUG", "SLEEP", "1.5")
+            for c, name in zip(clients, names):
+                c.send("SET", name, "given up")
+            if behind:
+                sleeps.send("DEBUG", "SLEEP", "1.5")
+            give_up(ring, clients, names, 0.5)
+            eq(sleeps.read(), "OK")
+            time.sleep(1)
+            with ring[2].client() as r:
+                eq([r("GET", name) for name in names], [b"last"] * len(names))
 
 
 # ---- a node that was away

@@ -233,9 +233,9 @@ def lasting(args, r):
         at = i + 2 if word in (b"EXPIRE", b"PEXPIRE", b"SETEX", b"PSETEX", b"RESTORE") else i + 1 if word in (b"EX", b"PX") else len(out)
         if at < len(out) and out[at].isdigit() and 0 < int(out[at]) < 100_000:
             out[at] = b"100000"
-        if word in (b"EXPIRE", b"PEXPIRE") and {b"GT", b"LT"}.intersection(o.upper() for o in out[at + 1:]):
-            if out[at].isdigit() and int(out[at]) < 10 ** 9:
-                out[at] = b"%d" % 10 ** r.uniform(5.3, 9)
+        compared = word in (b"EXPIRE", b"PEXPIRE") and {b"GT", b"LT"}.intersection(o.upper() for o in out[at + 1:])
+        if compared and out[at].isdigit() and int(out[at]) < 10 ** 9:
+            out[at] = b"%d" % 10 ** r.uniform(5.3, 9)
     return out
 
 

@@ -1,16 +1,18 @@
-// WriteQueue: batches that wait for the storage thread, by shard, bounded in bytes.
+// WriteQueue: batches that wait for the storage thread, in the order in which they came, bounded in
+// bytes by shard.
 //
-// take() gives a group: whole queues of as many shards as fit, to be joined into one write. The
-// bytes of a group count as waiting until done(), so a store that cannot write holds its shards
-// back.
+// take() gives a group: the oldest of them, to be joined into one write. The bytes of a group count
+// as waiting until done(), so a store that cannot write holds its shards back.
 //
-// Invariants: waiting bytes of a shard < limit + one batch; order within a shard is kept.
+// Invariants: waiting bytes of a shard < limit + one batch; what was pushed first is written first,
+//             whichever shards it is of.
 // Threading:  the owner's lock guards everything but congested() and waiting_bytes().
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -42,36 +44,35 @@ class WriteQueue {
     }
   };
 
-  WriteQueue(std::size_t shards, std::uint64_t limit_bytes) : limit_(limit_bytes), queues_(shards) {
+  WriteQueue(std::size_t shards, std::uint64_t limit_bytes) : limit_(limit_bytes), shards_(shards) {
     GYRE_ASSERT(limit_bytes > 0);
   }
 
-  std::size_t shards() const { return queues_.size(); }
+  std::size_t shards() const { return shards_.size(); }
 
   bool push(ShardIndex shard, std::uint64_t seq, StoreBatch&& batch) {
-    Queue& queue = at(shard);
-    if (queue.waiting.load(std::memory_order_relaxed) >= limit_) return false;
-    GYRE_ASSERT(seq > queue.last_seq);
-    queue.last_seq = seq;
+    Shard& of = at(shard);
+    if (of.waiting.load(std::memory_order_relaxed) >= limit_) return false;
+    GYRE_ASSERT(seq > of.last_seq);
+    of.last_seq = seq;
     const std::uint64_t bytes = cost(batch);
-    queue.batches.push_back(std::move(batch));
-    queue.queued += bytes;
-    queue.waiting.fetch_add(bytes, std::memory_order_relaxed);
-    queued_ += 1;
+    of.waiting.fetch_add(bytes, std::memory_order_relaxed);
+    batches_.push_back({{shard, seq, bytes}, std::move(batch)});
     return true;
   }
 
-  bool empty() const { return queued_ == 0; }
+  bool empty() const { return batches_.empty(); }
 
-  // Takes whole queues, shard after shard, until the group has at least max_bytes; who comes first
-  // changes from group to group.
+  // Takes the oldest, until the group has at least max_bytes.
   Group take(std::uint64_t max_bytes) {
     Group group;
-    for (std::size_t i = 0; i < queues_.size() && group.bytes < max_bytes && !empty(); ++i) {
-      const std::size_t index = (first_ + i) % queues_.size();
-      take_shard(index, group);
+    while (group.bytes < max_bytes && !empty()) {
+      const Part& next = batches_.front().part;
+      group.bytes += next.bytes;
+      add(group.parts, next);
+      group.batches.push_back(std::move(batches_.front().batch));
+      batches_.pop_front();
     }
-    first_ = (first_ + 1) % queues_.size();
     return group;
   }
 
@@ -85,50 +86,45 @@ class WriteQueue {
   }
   std::uint64_t waiting_bytes() const {
     std::uint64_t sum = 0;
-    for (const Queue& queue : queues_) sum += queue.waiting.load(std::memory_order_relaxed);
+    for (const Shard& shard : shards_) sum += shard.waiting.load(std::memory_order_relaxed);
     return sum;
   }
 
  private:
-  struct alignas(64) Queue {  // a line each: shards look at their own counter on every loop turn
+  struct alignas(64) Shard {  // a line each: shards look at their own counter on every loop turn
     std::atomic<std::uint64_t> waiting{0};
     std::uint64_t last_seq = 0;
-    std::uint64_t queued = 0;  // bytes in `batches`; the rest of `waiting` is being written
-    std::vector<StoreBatch> batches;
+  };
+  struct Waiting {
+    Part part;
+    StoreBatch batch;
   };
 
   // An empty batch costs something too, else a loop of them would never meet the bound.
   static std::uint64_t cost(const StoreBatch& batch) { return batch.bytes() + sizeof(StoreBatch); }
 
-  Queue& at(ShardIndex shard) {
-    GYRE_ASSERT(shard.value < queues_.size());
-    return queues_[shard.value];
-  }
-  const Queue& at(ShardIndex shard) const {
-    GYRE_ASSERT(shard.value < queues_.size());
-    return queues_[shard.value];
-  }
-
-  void take_shard(std::size_t index, Group& group) {
-    Queue& queue = queues_[index];
-    if (queue.batches.empty()) return;
-    queued_ -= queue.batches.size();
-    group.parts.push_back(
-        {ShardIndex{static_cast<std::uint16_t>(index)}, queue.last_seq, queue.queued});
-    group.bytes += queue.queued;
-    queue.queued = 0;
-    if (group.batches.empty()) {
-      group.batches.swap(queue.batches);
+  static void add(std::vector<Part>& parts, const Part& next) {
+    for (Part& part : parts) {
+      if (part.shard != next.shard) continue;
+      part.last_seq = next.last_seq;
+      part.bytes += next.bytes;
       return;
     }
-    for (StoreBatch& batch : queue.batches) group.batches.push_back(std::move(batch));
-    queue.batches.clear();
+    parts.push_back(next);
+  }
+
+  Shard& at(ShardIndex shard) {
+    GYRE_ASSERT(shard.value < shards_.size());
+    return shards_[shard.value];
+  }
+  const Shard& at(ShardIndex shard) const {
+    GYRE_ASSERT(shard.value < shards_.size());
+    return shards_[shard.value];
   }
 
   std::uint64_t limit_;
-  std::vector<Queue> queues_;
-  std::size_t queued_ = 0;
-  std::size_t first_ = 0;
+  std::vector<Shard> shards_;
+  std::deque<Waiting> batches_;
 };
 
 }  // namespace gyre

@@ -223,15 +223,9 @@ void Engine::act_now(Request&& request, const Known& known) {
     case Ran::done:
       deliver(request.ticket, std::move(out));
       break;
-    case Ran::gated: {
-      // One node, another thread's client: the reply waits here for the turn.
-      Turn& turn = open_turn();
-      turn.operations.push_back({.ticket = request.ticket,
-                                 .reply = std::move(out),
-                                 .slot = request.slot,
-                                 .reader = true});
+    case Ran::gated:  // one node, another thread's client
+      answer_when_durable(request.ticket, std::move(out));
       break;
-    }
     case Ran::pending:
     case Ran::parked:
       break;
@@ -397,11 +391,7 @@ void Engine::tick(std::int64_t stood_still_ms) {
   if (active_expire_ && !held_) expire(wall);
   metrics_.expired_stubs.add(space_.stubs_made() -
                              std::exchange(stubs_counted_, space_.stubs_made()));
-  if (options_.persist && alone_ && space_.rows().count() &&
-      (undurable_.empty() || undurable_.back().first != turn_)) {
-    undurable_.emplace_back(turn_, space_.clock().peek(wall).bits);
-  }
-  if (alone_) return;
+  if (alone_) return note_rows(space_.clock().peek(wall));
   if (stood_still_ms > options_.stood_still_ms) stood_still();
   time_out_turns(now);
   if (stamp_again_ms_ && !held_) stamp_again();

@@ -247,6 +247,17 @@ class Engine final : private SyncHost,
   std::uint64_t current_turn() const { return turn_; }
   std::uint64_t persisted_turn() const { return persisted_; }
 
+  // ---- under the barrier of a node that is alone
+
+  bool all_durable() const { return undurable_.empty() && space_.rows().count() == 0; }
+  // Rows written since `stamped` are of the open turn: who reads them waits for it.
+  void note_rows(Version stamped);
+  // What `other` has written since goes to the store with this shard's turn. Its own next one is
+  // durable then, too.
+  void take_rows(Engine& other, Version stamped);
+  // When the open turn is.
+  void answer_when_durable(const Ticket& ticket, std::string&& reply);
+
   // ---- peers
 
   struct PeerView {
@@ -793,9 +804,7 @@ class Engine final : private SyncHost,
   std::uint64_t
       turn_base_;  // added on the wire: an ack for an earlier run of this node fits no turn
   std::uint64_t persisted_ = 0;
-  std::uint64_t submitted_ = 0;  // the last turn with rows
-  std::uint64_t unsettled_from_ =
-      ~std::uint64_t{0};  // lowest version that is not yet durable (one node)
+  bool rows_taken_ = false;  // by another shard, into a batch that goes before this turn's
   std::deque<std::pair<std::uint64_t, std::uint64_t>>
       undurable_;           // (turn, first version), one node
   std::deque<Turn> turns_;  // the open one last

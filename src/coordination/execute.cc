@@ -247,6 +247,24 @@ std::uint64_t Engine::gate_of_rows(std::size_t rows_before, std::uint64_t floor_
   return turn_;
 }
 
+void Engine::note_rows(Version stamped) {
+  if (options_.persist) (void)gate_of_rows(0, stamped.bits);
+}
+
+void Engine::take_rows(Engine& other, Version stamped) {
+  StoreBatch& theirs = other.space_.rows();
+  if (theirs.count() == 0) return;
+  other.note_rows(stamped);
+  space_.rows().append(theirs);
+  theirs.clear();
+  other.rows_taken_ = true;
+}
+
+void Engine::answer_when_durable(const Ticket& ticket, std::string&& reply) {
+  open_turn().operations.push_back(
+      {.ticket = ticket, .reply = std::move(reply), .slot = space_.first_slot(), .reader = true});
+}
+
 // What a client has read it may keep until it is told of a change.
 void Engine::remember(const CommandSpec& spec, Args args, DbIndex db,
                       const TrackingClient& reader) {

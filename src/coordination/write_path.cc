@@ -65,7 +65,7 @@ void Engine::end_one_turn() {
     evictions_left_ = command_options_.memory.keys_a_turn;
   }
   const bool has_turn = !turns_.empty() && !turns_.back().flushed && !turns_.back().empty();
-  const bool has_rows = space_.rows().count() > 0;
+  const bool has_rows = space_.rows().count() > 0 || rows_taken_;
   if (!has_turn && !has_rows) return;
   // A turn may have stood open and empty while rows alone went by under its number: its own rows go
   // now.
@@ -86,6 +86,7 @@ void Engine::end_one_turn() {
   // An empty batch too: its turn is durable when everything before it is.
   if (!host_.store(turn_, std::move(space_.rows()))) return;  // the store is full: again next turn
   space_.rows().clear();
+  rows_taken_ = false;
   if (has_turn) flush_turn(turns_.back());
   ++turn_;
 }

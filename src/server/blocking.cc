@@ -197,8 +197,10 @@ void Blocking::transact(std::uint64_t number, Client& client) {
 
 void Blocking::send_under_barrier(std::uint64_t number, Client& client, Part& part) {
   Waiting how{.run = part.parked ? Waiting::Run::again : Waiting::Run::first};
-  std::string out;
-  if (!worker_.run_waiting_under_barrier(part.command, number, how, client.protocol, out)) {
+  const auto done = [this, number](std::string&& reply, std::uint64_t) {
+    answered(number, std::move(reply));
+  };
+  if (!worker_.run_waiting_under_barrier(part.command, number, how, client.protocol, done)) {
     // Another thread holds it: in a moment.
     part.ready = true;
     worker_.post([this, number](Worker&) {
@@ -209,8 +211,7 @@ void Blocking::send_under_barrier(std::uint64_t number, Client& client, Part& pa
     });
     return;
   }
-  if (how.asked) return parked({.wait = number, .ms = how.ms});
-  answered(number, std::move(out));
+  if (how.asked) parked({.wait = number, .ms = how.ms});
 }
 
 void Blocking::parked(Parked&& how) {

@@ -5,7 +5,7 @@
 //
 //   one slot                      its shard here runs it, or forwards it to who acts
 //   several, plain (MGET, DEL)    parts by slot, answers joined
-//   several, atomic, node alone   here, under a barrier when other threads own some
+//   several, atomic, node alone   here, under a barrier when other threads own some (Standing)
 //   unnamed ones (SORT BY), alone  here, under a barrier
 //   several, atomic, ring         held and run on copies (Engine::transact); on the cluster port
 //                                 CROSSSLOT

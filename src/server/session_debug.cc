@@ -225,10 +225,16 @@ void with_barrier(SessionCall& call, std::function<void(Worker&, Reply&)> f) {
   const auto run = std::make_shared<std::function<void(Worker&)>>();
   *run = [=, client = call.connection.id, protocol = call.reply.protocol(),
           again = std::weak_ptr(run)](Worker& w) {
-    std::string out;
-    Reply reply(out, protocol);
-    if (w.with_barrier([&] { f(w, reply); })) return finish_later(w, client, place, std::move(out));
-    w.post([kept = again.lock()](Worker& later) { (*kept)(later); });
+    const bool done = w.with_barrier([&] {
+      std::string out;
+      Reply reply(out, protocol);
+      f(w, reply);
+      const auto finish = [&w, client, place](std::string&& answer, std::uint64_t gate) {
+        finish_later(w, client, place, std::move(answer), gate);
+      };
+      w.answer_from_barrier(w.callback_ticket(finish), std::move(out));
+    });
+    if (!done) w.post([kept = again.lock()](Worker& later) { (*kept)(later); });
   };
   (*run)(call.worker);
 }

@@ -134,15 +134,13 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   });
   if (one_shard && !everywhere) return run();
   // Several threads: all stand still while it runs here.
-  const bool done = with_barrier([&] {
-    Reply reply(c.begin(), c.protocol);
-    const std::uint64_t acting = t.tracking.reader.client;
+  auto kept = std::make_shared<Transaction>(std::move(t));
+  standing_.add(c, [this, kept](Connection& client, Reply& reply) {
+    const std::uint64_t acting = kept->tracking.reader.client;
     if (acting != 0) set_acting_everywhere(acting);
-    run_inline(c, t, reply);
+    run_inline(client, *kept, reply);
     if (acting != 0) set_acting_everywhere(0);
-    c.end(0);
   });
-  if (!done) retry_transaction(c, std::move(t));
 }
 
 // Runs a transaction of a node that is alone, on this thread, all shards within reach.
@@ -217,19 +215,6 @@ bool Worker::run_session_inline(Connection& c, const OwnedCommand& command, Repl
   if (waits) return false;
   reply.error("this command does not work inside MULTI yet");
   return true;
-}
-
-void Worker::retry_transaction(Connection& c, Transaction&& t) {
-  // Another thread holds the barrier: again in a moment. The client's later commands wait.
-  c.suspend();
-  auto kept = std::make_shared<Transaction>(std::move(t));
-  post([id = c.id, kept](Worker& w) {
-    Connection* client = w.find(id);
-    if (!client) return;
-    client->lift_suspension();
-    w.run_transaction(*client, std::move(*kept));
-    if (client->is_open() && !client->suspended()) client->resume();
-  });
 }
 
 }  // namespace gyre

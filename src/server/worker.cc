@@ -210,7 +210,7 @@ void Worker::store_failing(bool failing) {
 }
 
 bool Worker::congested() const {
-  if (server_.store() && server_.persist() && server_.store()->congested(shard_)) return true;
+  if (store_congested()) return true;
   for (std::size_t i = 0; i < server_.shards(); ++i) {
     if (server_.worker({static_cast<std::uint16_t>(i)}).mailbox_.waiting() > Mailbox::limit)
       return true;
@@ -400,6 +400,8 @@ void Worker::after_poll() {
   const SteadyMs polled = look_around_after_wait();
   run_turn_ops();
   take_mail();
+  standing_.run();
+  scripts_->start_waiting();
   end_turn();
   scripts_->go_on();
   const auto us = static_cast<std::uint64_t>(server_.clock().steady_us() - turn_started_us_);

@@ -42,6 +42,7 @@
 #include "server/migrate.h"
 #include "server/pubsub.h"
 #include "server/ring_channels.h"
+#include "server/standing.h"
 #include "server/sync_feed.h"
 
 namespace gyre {
@@ -169,16 +170,20 @@ class Worker final : public EngineHost {
   void walk_all(WalkRequest request, std::function<void(WalkResult&&)> done);
   // The same at once, under the barrier of a node that is alone.
   WalkResult walk_all_here(const WalkRequest& request);
-  // Holds every other thread of a node that is alone while f runs here.
-  // False: another thread has it; try again later.
+  // Holds every other thread of a node that is alone while f runs here (server/standing.cc). What f
+  // answers, by answer_from_barrier(), leaves when what it wrote and read in any shard is durable.
+  // False: another thread has it, or the store takes no more; try again later.
   // for_script: of a script that pauses between its slices.
   bool with_barrier(const std::function<void()>& f, bool for_script = false);
+  void answer_from_barrier(const Ticket& ticket, std::string&& reply);
   // The same on a ring as well, for what changes nothing: nobody waits for the disk.
   bool while_others_stand(const std::function<void()>& f, bool for_script = false);
+  // The store is to get less from this shard.
+  bool store_congested() const;
   // Runs a command whose keys are of several threads and which may wait for the first of them,
-  // under that number. False: as with_barrier().
+  // under that number; `done` gets its answer unless it does. False: as with_barrier().
   bool run_waiting_under_barrier(const OwnedCommand& command, std::uint64_t wait, Waiting& how,
-                                 int protocol, std::string& out);
+                                 int protocol, const Answered& done);
   // Why the client's user may not run the command; counted, and noted in ACL LOG.
   std::optional<Error> denied(Connection& c, const CommandSpec& spec, Args args,
                               bool at_exec = false);
@@ -321,7 +326,7 @@ class Worker final : public EngineHost {
   void run_in_steps(Connection& c, Transaction&& t);
   void run_step(const std::shared_ptr<Steps>& steps);
   void join_walk(WalkResult& all, WalkResult&& part, WalkKind what, std::size_t shard);
-  void retry_transaction(Connection& c, Transaction&& t);
+  void end_turn_of_all(const std::vector<Version>& stamped);
   Slot place_of_cursor(std::uint64_t cursor) const;
   std::uint64_t cursor_of_shard(std::size_t shard) const;
   void after_poll();
@@ -445,6 +450,8 @@ class Worker final : public EngineHost {
   std::uint64_t next_callback_ = 1;
   Timer ticker_;
   Blocking blocking_;
+  Standing standing_{*this};
+  std::vector<std::pair<Ticket, std::string>> barrier_answers_;
   RingChannels ring_channels_{*this};
   SyncFeeds sync_feeds_;
   Migrations migrations_;

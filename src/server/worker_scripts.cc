@@ -14,6 +14,7 @@ namespace {
 
 // Well below peer-timeout-min: a node whose loop stands still for longer is taken for dead.
 constexpr std::int64_t slice_us = 10'000;
+constexpr std::int64_t together_us = 1000;  // scripts under one barrier
 // What the scripts of one thread may hold in Lua; one that wants more ends with an error.
 constexpr std::size_t lua_memory_max = std::size_t{256} << 20;
 
@@ -124,10 +125,7 @@ bool WorkerScripts::breathe() {
 }
 
 void WorkerScripts::go_on() {
-  if (!fibre_.paused()) {
-    if (!everywhere_.empty()) start_everywhere();
-    return;
-  }
+  if (!fibre_.paused()) return start_waiting();
   const std::int64_t now = worker_.now_ms();
   if (!busy_ && now - began_ms_ >= worker_.server().config().busy_reply_threshold.get()) {
     busy_ = true;
@@ -198,11 +196,16 @@ void WorkerScripts::run_everywhere(const Ticket& ticket, Transaction&& commands,
                          .exec = exec,
                          .protocol = protocol,
                          .barrier = worker_.server().alone()});
-  if (fibre_.idle() && everywhere_.size() == 1) {
+  const bool others_stand = worker_.server().alone() && worker_.server().shards() > 1;
+  if (!others_stand && fibre_.idle() && everywhere_.size() == 1) {
     start_everywhere();
   } else {
-    worker_.loop().post_wakeup();
+    worker_.loop().post_wakeup();  // start_waiting()
   }
+}
+
+void WorkerScripts::start_waiting() {
+  if (!fibre_.paused() && !everywhere_.empty()) start_everywhere();
 }
 
 // On the fibre.
@@ -254,37 +257,57 @@ void WorkerScripts::run_commands_everywhere() {
 
 void WorkerScripts::start_everywhere() {
   if (held_ && held_by_ != this) return worker_.loop().post_wakeup();
-  running_everywhere_ = true;
-  began_ms_ = worker_.now_ms();
-  shown.kill.store(false, std::memory_order_relaxed);
+  begin_everywhere();
   slice_everywhere();
 }
 
-// One slice, the first or the next.
+void WorkerScripts::begin_everywhere() {
+  running_everywhere_ = true;
+  began_ms_ = worker_.now_ms();
+  shown.kill.store(false, std::memory_order_relaxed);
+}
+
+// One slice of the first one, which begins or goes on. One that begins, and ends within it, is
+// followed by those that wait: under the barrier that it had.
 void WorkerScripts::slice_everywhere() {
-  const auto slice = [this] {
-    begin_slice();
-    reaches_all_ = everywhere_.front().barrier;
-    const std::uint64_t acting = everywhere_.front().commands.tracking.reader.client;
-    if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(acting);
-    if (fibre_.idle()) {
-      fibre_.start([this] { run_commands_everywhere(); });
-    } else {
-      fibre_.go_on();
-    }
-    if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(0);
-    reaches_all_ = false;
-    publish_state();
-    if (fibre_.paused() != held_) hold_all(fibre_.paused());
-  };
   if (!everywhere_.front().barrier) {
-    slice();
-  } else if (!worker_.with_barrier(slice, true)) {
+    run_slice();
+  } else if (!worker_.with_barrier([this] { run_slices(); }, true)) {
     // Another thread has the barrier.
     if (fibre_.idle()) running_everywhere_ = false;
     return worker_.loop().post_wakeup();
   }
   fibre_.paused() ? worker_.loop().post_wakeup() : end_everywhere();
+}
+
+void WorkerScripts::run_slices() {
+  const Clock& clock = worker_.server().clock();
+  const std::int64_t until = clock.steady_us() + together_us;
+  const bool begins = fibre_.idle();
+  run_slice();
+  while (begins && !fibre_.paused() && everywhere_.size() > 1 && clock.steady_us() < until) {
+    everywhere_.pop_front();
+    begin_everywhere();
+    run_slice();
+  }
+}
+
+void WorkerScripts::run_slice() {
+  begin_slice();
+  reaches_all_ = everywhere_.front().barrier;
+  const std::uint64_t acting = everywhere_.front().commands.tracking.reader.client;
+  if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(acting);
+  if (fibre_.idle()) {
+    fibre_.start([this] { run_commands_everywhere(); });
+  } else {
+    fibre_.go_on();
+  }
+  if (acting != 0 && reaches_all_) worker_.set_acting_everywhere(0);
+  reaches_all_ = false;
+  publish_state();
+  if (fibre_.paused() != held_) hold_all(fibre_.paused());
+  Everywhere& e = everywhere_.front();
+  if (e.barrier && !fibre_.paused()) worker_.answer_from_barrier(e.ticket, std::move(e.reply));
 }
 
 // At the barrier: what is set here the others see when they go on.
@@ -312,7 +335,7 @@ void WorkerScripts::end_everywhere() {
   Everywhere done = std::move(everywhere_.front());
   everywhere_.pop_front();
   running_everywhere_ = busy_ = false;
-  worker_.answer(done.ticket, std::move(done.reply));
+  if (!done.barrier) worker_.answer(done.ticket, std::move(done.reply));
   worker_.engine().release();
   wake_clients();
   if (!everywhere_.empty()) worker_.loop().post_wakeup();

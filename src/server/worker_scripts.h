@@ -51,6 +51,8 @@ class WorkerScripts final : public ScriptHost {
   void apart(const std::function<void()>& f);
   // Commands of a client, or one command, that reach all threads' keys (or, on a ring, no keys).
   void run_everywhere(const Ticket& ticket, Transaction&& commands, bool exec, int protocol);
+  // At the end of each turn: those that came in it.
+  void start_waiting();
   // After each turn of the loop: the next slice.
   void go_on();
   bool paused() const { return fibre_.paused(); }
@@ -125,7 +127,10 @@ class WorkerScripts final : public ScriptHost {
   void after_slice();
   void start_everywhere();
   void run_commands_everywhere();
+  void begin_everywhere();
   void slice_everywhere();
+  void run_slices();
+  void run_slice();
   void end_everywhere();
   void hold_all(bool held);
   void publish_state();

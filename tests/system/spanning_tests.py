@@ -175,3 +175,56 @@ def spanning_transfers_kill():
             with node.client() as r:
                 eq(sum(int(x or 0) for x in r("MGET", *ACCOUNTS)), 0, "through every node")
         note("%(done)d transfers, %(errors)d errors, %(lost)d connections lost" % told)
+
+
+def pay(node, who, stop, told):
+    """Transfers by one client, each counted in an account of its own; what it knows to be done."""
+    rnd = random.Random(who)
+    script = "redis.call('DECRBY', KEYS[1], 1); redis.call('INCRBY', KEYS[2], 1); return redis.call('INCR', KEYS[3])"
+    own = "paid:%d" % who
+    try:
+        with node.client(timeout=10) as r:
+            while not stop.is_set():
+                a, b = rnd.sample(ACCOUNTS, 2)
+                if rnd.random() < 0.3:
+                    told[who] = r("EVAL", script, 3, a, b, own)
+                    continue
+                batch = [("MULTI",), ("DECRBY", a, 1), ("INCRBY", b, 1), ("INCR", own), ("EXEC",)] * rnd.choice((1, 1, 5))
+                for got in r.pipeline(batch)[4::5]:
+                    told[who] = got[2]
+    except OSError:
+        pass
+
+
+@test(gyre=True, quick=True, limit=120)
+def spanning_threads_killed():
+    """Transfers over the threads of a node that is alone: seen whole or not at all, by others and after kill -9;
+    none that was acknowledged is lost, and none of a client is done twice."""
+    kills = transfers_done = 0
+    for fsync in ("everysec", "always"):
+        with Cluster(1, options={"threads": 4, "appendfsync": fsync}) as c:
+            node = c[0]
+            for _ in range(4):
+                stop, told = threading.Event(), {}
+                with node.client() as r:
+                    before = [int(x or 0) for x in r("MGET", *["paid:%d" % i for i in range(6)])]
+                threads = [threading.Thread(target=pay, args=(node, i, stop, told)) for i in range(6)]
+                for t in threads:
+                    t.start()
+                with node.client() as r:
+                    for _ in range(50):
+                        got = r.pipeline([("MULTI",), ("MGET",) + tuple(ACCOUNTS), ("EXEC",)])[-1]
+                        eq(sum(int(x or 0) for x in got[0]), 0, "a transaction sees all or nothing of another")
+                node.kill()
+                stop.set()
+                for t in threads:
+                    t.join(30)
+                node.start().wait_ready()
+                kills += 1
+                with node.client() as r:
+                    eq(sum(int(x or 0) for x in r("MGET", *ACCOUNTS)), 0, "all or nothing over kill -9, appendfsync " + fsync)
+                    for i in range(6):
+                        paid, known = int(r("GET", "paid:%d" % i) or 0), told.get(i, before[i])
+                        ok(known <= paid <= known + 5, "client %d was told of %d, %d are there" % (i, known, paid))
+                        transfers_done += paid - before[i]
+    note("%d transfers, %d times killed" % (transfers_done, kills))

@@ -109,7 +109,7 @@ def draw(suite, result, base):
         bars(base + ending, title, results, key, unit)
         return base + ending
     cpu = ("server_us_per_op", "CPU us/op")
-    if suite in ("commands", "mixed", "skew", "threads", "ring"):
+    if suite in ("commands", "mixed", "skew", "threads", "spanning", "ring"):
         return [one(".svg", "%s: server CPU per operation" % suite, result, *cpu)]
     if suite == "memory":
         return [one("-%s.svg" % part, "memory: bytes of RSS, %s" % part, by, "bytes", "bytes") for part, by in result.items()]

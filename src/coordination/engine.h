@@ -235,7 +235,9 @@ class Engine final : private SyncHost,
   bool make_room() { return command_options_.memory.limit == 0 || evict_excess(); }
   // What the node's other threads hold.
   void set_memory_elsewhere(std::uint64_t bytes) { memory_elsewhere_ = bytes; }
-  // More than the limit is held, and nothing here may go.
+  // More than the limit is held, by all threads together.
+  bool memory_over() const { return command_options_.memory.limit != 0 && memory_excess() > 0; }
+  // The same, and nothing here may go.
   bool memory_full() const { return memory_full_; }
   // active: what has expired goes when its time comes. lazy: when somebody comes upon it.
   void set_expire(bool active, bool lazy) {

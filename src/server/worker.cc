@@ -187,9 +187,25 @@ void Worker::move_clients(const DatabaseNames& old) {
 
 void Worker::tell_space() {
   space_->access().set(wall_ms(), command_options_.memory.access);
-  const auto tracked = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
-  space_->tracked().set_limit(tracked == 0 ? 0
-                                           : std::max<std::size_t>(1, tracked / server_.shards()));
+  bound_tracking();
+}
+
+// A shard has its part of what the node may remember, and what others leave of theirs.
+void Worker::bound_tracking() {
+  const auto all = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
+  std::size_t bound = TrackedKeys::unbounded;
+  if (all != 0) {
+    const std::size_t shards = server_.shards();
+    std::uint64_t elsewhere = 0;
+    for (std::size_t i = 0; i < shards; ++i) {
+      if (i == shard_.value) continue;
+      elsewhere += server_.worker({static_cast<std::uint16_t>(i)})
+                       .published_.tracked_keys.load(std::memory_order_relaxed);
+    }
+    const std::size_t part = all / shards + (shard_.value < all % shards ? 1 : 0);
+    bound = std::max<std::size_t>(part, all - std::min<std::size_t>(all, elsewhere));
+  }
+  space_->tracked().set_limit(bound);
 }
 
 void Worker::take_mail() {
@@ -354,6 +370,7 @@ void Worker::run_turn_ops() {
   active_at_ = now_ms();
   refresh_command_options();
   look_at_memory();
+  if (space_->tracked().any()) bound_tracking();
   look_around();
   read_clock();
   std::vector<TurnOp> ops;
@@ -525,6 +542,7 @@ void Worker::publish() {
       out.tombstones.store(counts.tombstones, std::memory_order_relaxed);
   }
   published_.memory.store(space_->memory_used(), std::memory_order_relaxed);
+  tell_of_memory();
   published_.changes.store(space_->changes(), std::memory_order_relaxed);
   const TrackedKeys& tracked = space_->tracked();
   if (tracked.any() || published_.tracking) {
@@ -546,6 +564,16 @@ void Worker::look_at_memory() {
                      .published_.memory.load(std::memory_order_relaxed);
   }
   engine_->set_memory_elsewhere(elsewhere);
+}
+
+// What this thread could not evict the others may: one in rest would look with its next tick only.
+void Worker::tell_of_memory() {
+  const bool over = engine_->memory_over();
+  if (!std::exchange(memory_over_, over) && over) {
+    for (std::size_t i = 0; i < server_.shards(); ++i)
+      if (i != shard_.value)
+        server_.worker({static_cast<std::uint16_t>(i)}).post([](Worker& w) { w.look_at_memory(); });
+  }
 }
 
 // Refused is what nobody can make room for: another thread may have something to evict when this

@@ -89,7 +89,8 @@ class Worker final : public EngineHost {
   void stop();  // any thread
 
   // ---- other threads
-  // Runs task on this worker's thread in its next turn. From a worker, use send_mail().
+  // Runs task on this worker's thread in its next turn. From a worker, send_mail() unless
+  // it is late in the turn.
   void post(std::function<void(Worker&)> task);
   void store_persisted(std::uint64_t turn);
   void store_failing(bool failing);
@@ -350,6 +351,8 @@ class Worker final : public EngineHost {
   void publish_ring(bool count);
   void publish();
   void look_at_memory();
+  void tell_of_memory();
+  void bound_tracking();
   bool make_room();
   bool enough_replicas() const;  // for min-replicas-to-write
   void look_around();
@@ -456,6 +459,7 @@ class Worker final : public EngineHost {
   SyncFeeds sync_feeds_;
   Migrations migrations_;
   std::uint64_t ticks_ = 0;
+  bool memory_over_ = false;  // as the others were told
   bool timer_ran_ = false;
   bool loaded_ =
       false;  // before, the main thread fills the shard and the engine is not touched here

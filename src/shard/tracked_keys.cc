@@ -14,13 +14,13 @@ bool is_of(const TrackingClient& r, std::uint64_t client) {
 
 void TrackedKeys::set_limit(std::size_t keys) {
   limit_ = keys;
-  while (limit_ != 0 && readers_.size() > limit_) forget(readers_.begin());
+  while (readers_.size() > limit_) forget(readers_.begin());
 }
 
 void TrackedKeys::remember(std::string_view key, const TrackingClient& reader, bool expired) {
   auto at = readers_.find(key);
   if (at == readers_.end()) {
-    while (limit_ != 0 && readers_.size() >= limit_) forget(readers_.begin());
+    while (!readers_.empty() && readers_.size() >= limit_) forget(readers_.begin());
     at = readers_.emplace(std::string(key), std::vector<Reading>()).first;
   } else if (expired) {
     tell_of_expiry(at);

@@ -14,12 +14,13 @@
 // reach the replica there. Where there is none, the node that acts remembers the client's node as a
 // reader (of_peer), and tells it once; the prefixes of such a node's clients it has as well.
 //
-// Bounds: tracking-table-max-keys, divided among the shards; beyond it some key's clients are told
+// Bounds: tracking-table-max-keys, divided among the shards (Worker::bound_tracking); beyond it some key's clients are told
 // as if it had changed. Threading: as KeySpace.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
@@ -59,6 +60,8 @@ class TrackedKeys {
   void remove_prefixes(std::uint64_t client);
   // Whose command runs from now on; 0: of nobody who tracks.
   void set_acting(std::uint64_t client) { acting_ = client; }
+  // What is above it goes. The newest key is remembered for a while even with a limit of 0.
+  static constexpr std::size_t unbounded = std::numeric_limits<std::size_t>::max();
   void set_limit(std::size_t keys);
 
   void changed(std::string_view key) {

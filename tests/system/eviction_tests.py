@@ -107,6 +107,30 @@ def eviction_policies():
             eq(listener.read()[:2], [b"message", b"__keyevent@0__:evicted"])
 
 
+@test(quick=True, gyre=True)
+def eviction_threads_at_once():
+    """What one thread cannot evict another does at once, in rest too, and tells clients that track it."""
+    with Cluster(1, options={"threads": 2, "maxmemory-policy": "volatile-random"}) as c:
+        with c[0].client() as r, c[0].client() as writer:
+            r("HELLO", "3")
+            r("CLIENT", "TRACKING", "ON")
+            waited = []
+            for _ in range(15):
+                r("CONFIG", "SET", "maxmemory", "0")
+                r("DEL", "big-key")
+                r("SETEX", "volatile-key", "10000", "x")      # of the second thread, big-key of the first
+                r("GET", "volatile-key")
+                r("CONFIG", "SET", "maxmemory", settled(r) + 100 * 1024)
+                r.pushes.clear()
+                time.sleep(0.05)
+                writer("SETBIT", "big-key", "1600000", "0")
+                since = time.monotonic()
+                eq(r.read_push(), [b"invalidate", [b"volatile-key"]])
+                waited.append(1000 * (time.monotonic() - since))
+            note("evicted by the other thread after %.2f ms (median; 0.5)" % sorted(waited)[7])
+            ok(sorted(waited)[7] < 2.5, waited)
+
+
 @test(gyre=True, limit=240)
 def eviction_ring():
     """Each node stays within its limit, a smaller one too, and the replicas are equal afterwards."""

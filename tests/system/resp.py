@@ -153,6 +153,15 @@ class Client:
                 return got
             self.pushes.append(got)
 
+    def read_push(self):
+        """The next push that has not been looked at; no reply may come before it."""
+        if not self.pushes:
+            got = self._one()
+            if not isinstance(got, Push):
+                raise ProtocolError("a reply before the push: %r" % (got,))
+            self.pushes.append(got)
+        return self.pushes.pop(0)
+
     # both ---------------------------------------------------------------------------------
     def __call__(self, *args):
         self.send(*args)

@@ -159,8 +159,14 @@ TEST_CASE("tracked keys: the bound") {
   keys.set_limit(4);
   CHECK(keys.keys() == 4);
   CHECK(told(keys).size() == 6);
-  keys.set_limit(0);
+  keys.set_limit(TrackedKeys::unbounded);
   for (int i = 0; i < 100; ++i) keys.remember("m" + std::to_string(i), ann, false);
   CHECK(keys.keys() == 104);
   CHECK(told(keys).empty());
+  keys.set_limit(0);
+  CHECK(keys.keys() == 0);
+  CHECK(told(keys).size() == 104);
+  for (int i = 0; i < 10; ++i) keys.remember("n" + std::to_string(i), ann, false);
+  CHECK(keys.keys() == 1);
+  CHECK(told(keys).size() == 9);
 }

@@ -120,6 +120,27 @@ def tracking_two_threads():
     tracking_on(2)
 
 
+@test(quick=True)
+def tracking_bound_over_threads():
+    """tracking-table-max-keys is the node's: one thread may use all of it, and beyond it exactly what is too much is told."""
+    with Cluster(1, options={"threads": 2, "tracking-table-max-keys": 10}) as c:
+        w, a = c[0].client(), c[0].client(proto=3)
+        eq(a("CLIENT", "TRACKING", "ON"), "OK")
+        for i in range(10):
+            a("GET", "{one}%d" % i)
+        time.sleep(0.1)
+        eq(keys_so_far(a), [])
+        w("CONFIG", "SET", "tracking-table-max-keys", 1000)
+        for i in range(250):
+            a("GET", "any%d" % i)
+        eq(keys_so_far(a), [])
+        w("CONFIG", "SET", "tracking-table-max-keys", 1)
+        got = []
+        wait_until("what is too much is told", lambda: got.extend(keys_so_far(a)) or len(got) >= 259, 5)
+        time.sleep(0.1)
+        eq(len(got + keys_so_far(a)), 259)
+
+
 def caches_stay_true(nodes, options, seconds=3, kill=None):
     """Readers with caches of their own while others write, through any node (but the one that is killed in the middle):
     at rest every cache is what the store has."""

@@ -49,13 +49,12 @@ std::uint16_t crc16(std::string_view bytes) {
   const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
   std::size_t left = bytes.size();
   unsigned crc = 0;
-  for (; left >= 8; left -= 8, at += 8) {
+  // As it begins with zero, what comes before the last eights needs no chain of look-ups.
+  for (std::size_t odd = left % 8; odd > 0; --odd, --left, ++at) crc ^= crc_tables[odd - 1][*at];
+  for (; left > 0; left -= 8, at += 8) {
     crc = crc_tables[7][at[0] ^ (crc >> 8)] ^ crc_tables[6][at[1] ^ (crc & 0xffu)] ^
           crc_tables[5][at[2]] ^ crc_tables[4][at[3]] ^ crc_tables[3][at[4]] ^
           crc_tables[2][at[5]] ^ crc_tables[1][at[6]] ^ crc_tables[0][at[7]];
-  }
-  for (; left > 0; --left, ++at) {
-    crc = ((crc << 8) ^ crc_tables[0][((crc >> 8) ^ *at) & 0xffu]) & 0xffffu;
   }
   return static_cast<std::uint16_t>(crc);
 }

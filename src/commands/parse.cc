@@ -16,11 +16,22 @@ std::optional<double> double_arg(CommandContext& ctx, std::size_t i, const char*
   return value;
 }
 
+namespace {
+// Becomes what find() gives, in the place where that is wanted.
+struct Found {
+  CommandContext& ctx;
+  std::size_t i;
+  operator KeyRef() const { return ctx.find(ctx.arg(i)); }
+};
+}  // namespace
+
 std::optional<KeyRef> typed_key(CommandContext& ctx, std::size_t i, TypeId type) {
-  KeyRef key = ctx.find(ctx.arg(i));
-  if (key.is(type)) return key;
-  ctx.reply.error(Errc::wrong_type);
-  return std::nullopt;
+  std::optional<KeyRef> key(std::in_place, Found{ctx, i});
+  if (!key->is(type)) [[unlikely]] {
+    ctx.reply.error(Errc::wrong_type);
+    key.reset();
+  }
+  return key;
 }
 
 std::string not_of_32_bits() {

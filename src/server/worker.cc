@@ -320,10 +320,7 @@ void Worker::arena_used(const char* end) {
 
 void Worker::add_command(Connection& c, std::size_t first_arg, std::size_t arg_count) {
   const Args args(turn_args_.data() + first_arg, arg_count);
-  TurnOp& op = turn_ops_.emplace_back();
-  op.connection = &c;
-  op.first = static_cast<std::uint32_t>(first_arg);
-  op.count = static_cast<std::uint32_t>(arg_count);
+  TurnOp& op = turn_ops_.emplace_back(c, first_arg, arg_count);
   Call& call = op.call;
   const CommandSpec* const spec = call.spec = find_command(args);
   if (spec && spec->keys.first == 1 && arg_count > 1 && spec->run) {

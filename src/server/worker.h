@@ -259,10 +259,14 @@ class Worker final : public EngineHost {
 
  private:
   struct TurnOp {
-    Connection* connection = nullptr;
-    const NodeTable* table = nullptr;    // of the key, when it lies here in database 0
-    std::uint32_t first = 0, count = 0;  // of turn_args_, which still moves
-    Call call;                           // its arguments and database are given when it runs
+    TurnOp(Connection& c, std::size_t first_arg, std::size_t args)
+        : connection(&c),
+          first(static_cast<std::uint32_t>(first_arg)),
+          count(static_cast<std::uint32_t>(args)) {}
+    Connection* connection;
+    const NodeTable* table = nullptr;  // of the key, when it lies here in database 0
+    std::uint32_t first, count;        // of turn_args_, which still moves
+    Call call;                         // its arguments and database are given when it runs
   };
   struct Link {
     std::unique_ptr<PeerLink> link;

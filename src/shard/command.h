@@ -252,12 +252,8 @@ class Write {
   void overwrite();
   // As overwrite, but the key's expiry stays, stamped anew: APPEND, SETRANGE, SET KEEPTTL.
   void overwrite_keeping_expiry();
-  void put(std::string_view id, std::string_view payload) {
-    effect_.changes.push_back({id, effect_.version, {}, false, payload});
-  }
-  void remove(std::string_view id) {
-    effect_.changes.push_back({id, effect_.version, {}, true, {}});
-  }
+  void put(std::string_view id, std::string_view payload) { change(id).payload = payload; }
+  void remove(std::string_view id) { change(id).tombstone = true; }
   // Sets the value of a string.
   void set_string(std::string_view value) { put({}, value); }
   // Adds to a counter (a string with id "", a hash field, a sorted set's member) so that no
@@ -285,6 +281,13 @@ class Write {
   Effect& effect() { return effect_; }
 
  private:
+  // Filled where it stands: a copy of what was written in pieces just now has to wait for them.
+  Change& change(std::string_view id) {
+    Change& c = effect_.changes.emplace_back();
+    c.id = id;
+    c.version = effect_.version;
+    return c;
+  }
   void commit_telling(std::uint32_t of, std::string_view name);
   const ApplyResult& merge();
 

@@ -8,6 +8,8 @@
 // for its group: when that goes, or the stream, it hears so.
 
 #include <array>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "commands/stream_common.h"
@@ -163,10 +165,12 @@ bool resolve(CommandContext& ctx, const ReadOptions& o, std::vector<From>& from)
   return true;
 }
 
-bool something_to_read(const ReadOptions& o, const StreamCollection& s, const From& from) {
+// taken: new entries that go to this reader before, where it names the stream several times.
+bool something_to_read(const ReadOptions& o, const StreamCollection& s, const From& from,
+                       std::uint64_t taken) {
   if (o.of_group && !from.undelivered) return true;  // the consumer's history is always answered
   const StreamId above = from.undelivered ? s.group(o.group)->last_delivered : from.above;
-  return s.length() > 0 && s.at(s.length() - 1).id() > above;
+  return s.length() > taken && s.at(s.length() - 1 - taken).id() > above;
 }
 
 // Entries that were never delivered to the group.
@@ -257,16 +261,25 @@ void read(CommandContext& ctx, bool of_group) {
   if (!parse_read(ctx, o) || !resolve(ctx, o, from)) return;
   if (ctx.woken() && o.count == 0) o.count = count_after_wait;
   std::vector<std::size_t> readable;
+  std::unordered_map<std::string_view, std::uint64_t> taken;
   for (std::size_t i = 0; i < o.keys; ++i) {
     const KeyRef key = ctx.find(ctx.arg(o.keys_at + i));
-    if (key.type() == TypeId::stream && something_to_read(o, *of(key), from[i]))
-      readable.push_back(i);
+    if (key.type() != TypeId::stream) continue;
+    const StreamCollection& s = *of(key);
+    std::uint64_t* before = o.keys > 1 && from[i].undelivered ? &taken[key.key] : nullptr;
+    if (!something_to_read(o, s, from[i], before ? *before : 0)) continue;
+    readable.push_back(i);
+    if (before) *before = o.count == 0 ? s.length() : *before + o.count;
   }
   if (readable.empty()) return o.block_ms ? wait(ctx, o, from) : ctx.reply.null_array();
   if (ctx.only_looks()) return;
   ctx.reply.protocol() == 2 ? ctx.reply.array(readable.size()) : ctx.reply.map(readable.size());
-  // Looked up again: a read of one group may have moved the records of its slot.
-  for (const std::size_t i : readable) read_one(ctx, o, ctx.find(ctx.arg(o.keys_at + i)), from[i]);
+  for (const std::size_t i : readable) {
+    // Looked up again: a read of one group may have moved the records of its slot. Of the same
+    // stream it is to win over what the one before has noted.
+    read_one(ctx, o, ctx.find(ctx.arg(o.keys_at + i)), from[i]);
+    if (o.of_group) ctx.next_version();
+  }
 }
 
 void xread(CommandContext& ctx) {

@@ -65,12 +65,12 @@ void pop_from_first(CommandContext& ctx, std::size_t numkeys, bool waits) {
   if (!highest && !arg_is(ctx, where, "min")) return ctx.reply.error(Errc::syntax);
   std::int64_t count = 1;
   if (where + 1 < ctx.argc()) {
-    if (where + 3 != ctx.argc() || !arg_is(ctx, where + 1, "count")) {
+    if (!arg_is(ctx, where + 1, "count") || where + 2 == ctx.argc())
       return ctx.reply.error(Errc::syntax);
-    }
     const auto n = bounded_arg(ctx, where + 2, 1, "count should be greater than 0",
                                "count should be greater than 0");
     if (!n) return;
+    if (where + 3 != ctx.argc()) return ctx.reply.error(Errc::syntax);
     count = *n;
   }
   const auto ms = waits ? timeout_arg(ctx, 1) : std::int64_t{0};

@@ -189,8 +189,9 @@ void zadd(CommandContext& ctx) {
 }
 
 void zincrby(CommandContext& ctx) {
-  const auto delta = double_arg(ctx, 2);
-  if (delta) add_increment(ctx, {.incr = true}, *delta, ctx.arg(3));
+  AddOptions how{.incr = true};
+  if (parse_add(ctx, how) == 0) return;  // Redis takes a word of ZADD for one here, too
+  if (const auto delta = double_arg(ctx, 2)) add_increment(ctx, how, *delta, ctx.arg(3));
 }
 
 // ---- single members

@@ -338,8 +338,7 @@ bool Interpreter::compile(const Program& program, std::string& error) {
         lua_pop(l, 1);
         lua::push(l, w.program->sha);
         const std::string_view code = std::string_view(w.program->text).substr(w.program->code_at);
-        if (code.starts_with(LUA_SIGNATURE[0])) return luaL_error(l, "it is precompiled");
-        if (luaL_loadbuffer(l, code.data(), code.size(), "@user_script") != 0) return lua_error(l);
+        if (!lua::load_text(l, code, "@user_script")) return lua_error(l);
         lua_rawset(l, -3);
         return 0;
       },

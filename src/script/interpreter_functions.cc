@@ -169,10 +169,9 @@ bool Interpreter::load_into(const Library& library, std::vector<Function>* funct
       [](lua_State* l) {
         const Library& lib = *static_cast<With*>(lua_touserdata(l, 1))->library;
         const std::string_view code = std::string_view(lib.code).substr(lib.code_at);
-        if (code.starts_with(LUA_SIGNATURE[0])) return luaL_error(l, "it is precompiled");
         lua_settop(l, 0);
         lua_pushcfunction(l, &Interpreter::on_error);
-        if (luaL_loadbuffer(l, code.data(), code.size(), "@user_function") != 0) {
+        if (!lua::load_text(l, code, "@user_function")) {
           std::string text = "Error compiling function: " + error_text_at_top(l);
           push_error_table(l, text);
           return lua_error(l);

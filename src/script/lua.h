@@ -5,6 +5,7 @@
 // Nothing of ours throws; what passes through our functions is Lua's own.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include <lua5.1/lua.hpp>
@@ -30,6 +31,15 @@ inline bool is_string(lua_State* l, int index) {
 inline void set_function(lua_State* l, const char* name, lua_CFunction f) {
   lua_pushcfunction(l, f);
   lua_setfield(l, -2, name);
+}
+
+// Compiles, and leaves the function or the error on the stack. Never code that is compiled already,
+// which could do anything: behind a space that is the wrong text that it is.
+inline bool load_text(lua_State* l, std::string_view code, const char* name) {
+  if (!code.starts_with(LUA_SIGNATURE[0]))
+    return luaL_loadbuffer(l, code.data(), code.size(), name) == 0;
+  const std::string text = ' ' + std::string(code);
+  return luaL_loadbuffer(l, text.data(), text.size(), name) == 0;
 }
 
 // ---- places in the registry, by the address of a key

@@ -141,9 +141,7 @@ int protected_call(lua_State* l) {
   return lua_gettop(l);
 }
 
-// Compiles text, never precompiled code, which could do anything. Returns as loadstring does.
-constexpr const char* precompiled = "precompiled code is not accepted";
-
+// Returns as loadstring does.
 int loaded(lua_State* l, bool well) {
   if (well) return 1;
   lua_pushnil(l);
@@ -155,11 +153,7 @@ int load_string(lua_State* l) {
   luaL_checkstring(l, 1);
   const std::string_view code = lua::text_at(l, 1);
   const char* const name = luaL_optstring(l, 2, code.data());
-  if (code.starts_with(LUA_SIGNATURE[0])) {
-    lua_pushstring(l, precompiled);
-    return loaded(l, false);
-  }
-  return loaded(l, luaL_loadbuffer(l, code.data(), code.size(), name) == 0);
+  return loaded(l, lua::load_text(l, code, name));
 }
 
 // The next piece of a text that the function at 1 gives out; it is kept at 3 while it is read. An
@@ -174,7 +168,7 @@ const char* next_piece(lua_State* l, void* begun, std::size_t* size) {
   lua_replace(l, 3);
   const std::string_view piece = lua::text_at(l, 3);
   if (!std::exchange(*static_cast<bool*>(begun), true) && piece.starts_with(LUA_SIGNATURE[0]))
-    luaL_error(l, "%s", precompiled);
+    luaL_error(l, "precompiled code is not accepted");
   *size = piece.size();
   return piece.data();
 }

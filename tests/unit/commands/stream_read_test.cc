@@ -23,6 +23,20 @@ TEST_CASE("streams: XREAD") {
   CHECK(node("XREAD BLOCK -5 STREAMS s $") == "-ERR timeout is negative");
 }
 
+TEST_CASE("streams: a reader that names a stream twice is given each entry once") {
+  Node1 node;
+  for (int i = 1; i <= 3; ++i) node("XADD s " + std::to_string(i) + " n v");
+  CHECK(node("XGROUP CREATE s g 0") == "+OK");
+  CHECK(node("XREADGROUP GROUP g a COUNT 2 STREAMS s s s > > >") ==
+        "*2 *2 $1 s *2 *2 $3 1-0 *2 $1 n $1 v *2 $3 2-0 *2 $1 n $1 v"
+        " *2 $1 s *1 *2 $3 3-0 *2 $1 n $1 v");
+  CHECK(node("XREADGROUP GROUP g a STREAMS s s > >") == "*-1");
+  CHECK(node("XREADGROUP GROUP g a STREAMS s s 2 2").starts_with("*2"));
+  CHECK(node("XPENDING s g 3 3 1") == "*1 *4 $3 3-0 $1 a :0 :3");
+  CHECK(node("XADD s 4 n v") == "$3 4-0");
+  CHECK(node("XREADGROUP GROUP g a STREAMS s s > >") == "*1 *2 $1 s *1 *2 $3 4-0 *2 $1 n $1 v");
+}
+
 TEST_CASE("streams: a group is given each entry once") {
   for (const bool ring : {false, true}) {
     Node1 node(ring);

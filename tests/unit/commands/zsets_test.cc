@@ -78,6 +78,7 @@ TEST_CASE("zsets: increments") {
     CHECK(node("ZINCRBY z inf a") == "$3 inf");
     CHECK(node("ZINCRBY z -inf a") == "-ERR resulting score is not a number (NaN)");
     CHECK(node("ZINCRBY z x a") == "-ERR value is not a valid float");
+    CHECK(node("ZINCRBY z CH x") == "-ERR syntax error");  // as Redis, a word of ZADD
     CHECK(node("ZREM z a") == ":1");
     CHECK(node("ZINCRBY z 2 a") == "$1 2");
     CHECK(node("SET s 1") == "+OK");
@@ -145,6 +146,9 @@ TEST_CASE("zsets: pops, random members, scan") {
     CHECK(node("ZPOPMIN z -1") == "-ERR value is out of range, must be positive");
     CHECK(node("ZMPOP 2 none z MIN COUNT 5") == "*2 $1 z *2 *2 $1 b $1 2 *2 $1 c $1 3");
     CHECK(node("ZMPOP 2 none z MIN") == "*-1");
+    CHECK(node("ZMPOP 1 z MIN COUNT") == "-ERR syntax error");
+    CHECK(node("ZMPOP 1 z MIN COUNT COUNT 3") == "-ERR count should be greater than 0");
+    CHECK(node("ZMPOP 1 z MIN COUNT 3 COUNT 3") == "-ERR syntax error");
     CHECK(node("ZMPOP 0 z MIN") == "-ERR numkeys should be greater than 0");
     CHECK(node("ZRANDMEMBER z") == "$-1");
     CHECK(node("ZRANDMEMBER z 2") == "*0");

@@ -257,6 +257,7 @@ TEST_SUITE("script/") {
     CHECK(s.eval("KEYS[1] = 'x' return KEYS[1]") == "$1 x");
     CHECK(has(s.eval("return loadstring(string.dump(function() end))()"), "-ERR"));
     CHECK(has(s.eval("return load(function() return '\\27Lua' end)()"), "-ERR"));
+    CHECK(has(s.eval("\x1bLua"), "unexpected symbol near 'char(27)'"));  // as text, which it is not
     CHECK(s.eval("return load(function() return nil end) ~= nil") == ":1");
     CHECK(s.eval("local p = {'return ', '4', '2'} local i = 0 "
                  "return load(function() i = i + 1 return p[i] end)()") == ":42");

@@ -301,7 +301,7 @@ def popped_ok(before, popped, after):
 def describe_stream(items):
     """Replies and messages in order. Channels left all at once, and patterns that one message matches, have no order."""
     out = []
-    for kind, value in items:
+    for kind, value in map(timeless, items):
         word = value[0][1] if isinstance(value, list) and value and value[0][0] == b"$" else None
         if word in (b"unsubscribe", b"punsubscribe", b"sunsubscribe", b"pmessage"):
             rest = repr(value[1]) if word != b"pmessage" else repr(value[1:])

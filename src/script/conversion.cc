@@ -55,6 +55,12 @@ class Pusher {
         return wrapped("map", integer(line), true);
       case '~':
         return wrapped("set", integer(line), false);
+      case '|':  // attributes of the reply behind them, which scripts do not see
+        for (std::int64_t n = 2 * integer(line); n > 0; --n) {
+          push();
+          lua_pop(l_, 1);
+        }
+        return push();
       default:
         luaL_error(l_, "a reply that cannot be read");
     }

@@ -14,8 +14,8 @@
 // reach the replica there. Where there is none, the node that acts remembers the client's node as a
 // reader (of_peer), and tells it once; the prefixes of such a node's clients it has as well.
 //
-// Bounds: tracking-table-max-keys, divided among the shards (Worker::bound_tracking); beyond it some key's clients are told
-// as if it had changed. Threading: as KeySpace.
+// Bounds: tracking-table-max-keys, divided among the shards (Worker::bound_tracking); beyond it
+// some key's clients are told as if it had changed. Threading: as KeySpace.
 #pragma once
 
 #include <cstdint>

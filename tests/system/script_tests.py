@@ -13,12 +13,16 @@ COUNT = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
 
 def one_node(threads):
-    with Cluster(1, options={"threads": threads}) as c:
+    with Cluster(1, options={"threads": threads, "enable-debug-command": "yes"}) as c:
         node = c[0]
         a, b = node.client(), node.client()
         eq(a("EVAL", "return {KEYS[1], ARGV[1], 3.9, true, false}", 1, "k", "v"), [b"k", b"v", 3, 1, None])
         eq(a("EVAL", "return redis.call('SET', KEYS[1], ARGV[1])", 1, "k", "v"), "OK")
         eq(b("EVAL", "return redis.call('GET', KEYS[1])", 1, "k"), b"v")
+        # Attributes of a reply are read and not shown.
+        eq(a("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1), "OK")
+        eq(a("EVAL", "redis.setresp(3) return redis.call('DEBUG', 'PROTOCOL', 'ATTRIB')", 0), b"Some real reply following the attribute")
+        eq(a("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 0), "OK")
         # Keys of all threads, declared and not, more than once: the node learns how far a script reaches.
         many = ["k%d" % i for i in range(50)]
         put = "for i, k in ipairs(KEYS) do redis.call('SET', k, i) end return #KEYS"

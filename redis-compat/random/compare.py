@@ -57,6 +57,11 @@ def shape(reply):
     return kind, len(value) if isinstance(value, list) else value is None
 
 
+def drawn(reply):
+    """As many members, whichever; errors as they are."""
+    return reply if reply[0] == b"-" else shape(reply)
+
+
 def whatever(_reply):
     return None
 
@@ -114,7 +119,7 @@ CHECKS = {
     **dict.fromkeys(("EVAL", "EVAL_RO", "FCALL", "FCALL_RO"), by(timeless)),
     "PUBSUB": by(bag), "FUNCTION": by(deep_bag),
     "TTL": near(1000), "PTTL": near(1), "EXPIRETIME": near(1000), "PEXPIRETIME": near(1), "OBJECT IDLETIME": near(1000),
-    **dict.fromkeys(("HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"), by(shape)),      # what they draw: drawn_ok()
+    **dict.fromkeys(("HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"), by(drawn)),      # drawn_ok() looks at the members
     "RANDOMKEY": by(shape), "TIME": by(shape), "DUMP": by(shape), "MEMORY": by(shape), "LASTSAVE": by(shape),
     "XADD": by(timeless), "XRANGE": by(timeless), "XREVRANGE": by(timeless), "XREAD": by(timeless), "XREADGROUP": by(timeless),
     "XINFO": by(timeless), "XPENDING": by(pending), "XCLAIM": by(timeless), "XAUTOCLAIM": by(timeless),
@@ -148,7 +153,9 @@ def unsigned(reply):
 def cut(reply):
     """Texts as Redis' sorting sees them: up to a zero byte."""
     kind, value = reply
-    return kind, list(map(cut, value)) if isinstance(value, list) else value and value.split(b"\0")[0] if kind == b"$" else value
+    if isinstance(value, list):
+        return kind, list(map(cut, value))
+    return kind, value.split(b"\0")[0] if isinstance(value, bytes) else value
 
 
 def neighbours_swapped(one, other):
@@ -176,11 +183,11 @@ DIFFERS += [
      "Redis shares small integers, as it came by them; to Gyre it is a rule over the value"),
     *((name, lambda args, r, g: any(b"*" not in a for a in after(args, b"BY")) and shape(r) == shape(g),
        "BY a name without a star asks for no order; a set has none") for name in ("SORT", "SORT_RO")),
-    *((name, lambda args, r, g, at=at: len(args) > at and args[at] != b"0" and unfinished(r, True) and unfinished(g, True),
+    *((name, lambda args, r, g, at=at: len(args) > at and args[at] != b"0" and scanned(r) and scanned(g),
        "a cursor that nobody gave out") for name, at in (("SCAN", 1), ("SSCAN", 2), ("HSCAN", 2), ("ZSCAN", 2))),
     ("ZSCAN", lambda args, r, g: scan_pairs(unsigned(r)) == scan_pairs(unsigned(g)), "minus zero, as below"),
     ("GEO*", lambda args, r, g: has(args, b"COUNT") and neighbours_swapped(r, g),
-     "those that are equally far are in any order when Redis sorts a part of them"),
+     "those equally far are in any order when Redis sorts a part of them"),
     *((name, lambda args, r, g: has(args, b"ALPHA") and (bag(r) == bag(g) or cut(r) == cut(g)) and "\\x00" in repr((r, g)),
        "Redis compares by the letters of the locale, and not behind a zero byte; Gyre compares bytes") for name in ("SORT", "SORT_RO")),
     *((name, lambda args, r, g: b"\0" in b"".join(args) and r[0] == g[0] == b"-" and r[1].split(b" ")[0] == g[1].split(b" ")[0],
@@ -199,9 +206,13 @@ ON_A_RING = [
 ring = False        # set by run
 
 
-def unfinished(reply, or_finished=False):
-    """An answer of SCAN with a cursor to go on from."""
-    return reply[0] == b"*" and bool(reply[1]) and len(reply[1]) == 2 and (or_finished or reply[1][0] != (b"$", b"0"))
+def scanned(reply):
+    """A cursor and a list."""
+    return reply[0] == b"*" and bool(reply[1]) and len(reply[1]) == 2
+
+
+def unfinished(reply):
+    return scanned(reply) and reply[1][0] != (b"$", b"0")
 
 
 def same(args, one, other):
@@ -211,7 +222,8 @@ def same(args, one, other):
     check = CHECKS.get(name)
     if check and check(one, other):
         return True
-    return any(n in (name, name[0] + "*", name[:3] + "*", "*") and when(args, one, other) for n, when, _why in (DIFFERS + ON_A_RING if ring else DIFFERS))
+    names = (name, name[0] + "*", name[:3] + "*", "*")
+    return any(n in names and when(args, one, other) for n, when, _why in (DIFFERS + ON_A_RING if ring else DIFFERS))
 
 
 def same_exec(queued, one, other):

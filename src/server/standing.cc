@@ -13,15 +13,15 @@
 
 namespace gyre {
 
-void Standing::add(Connection& c, Job job) {
-  waiting_.push_back({c.id, c.reserve(), std::move(job)});
+void Standing::add(Connection& c, std::uint64_t acting, Job job) {
+  waiting_.push_back({c.id, c.reserve(), acting, std::move(job)});
   c.suspend();
 }
 
 void Standing::run() {
   if (waiting_.empty()) return;
   (void)worker_.with_barrier([this] { run_slice(); });
-  // A store that takes no more is looked at with the next tick.
+  // A store that takes no more wakes this thread when it does.
   if (!waiting_.empty() && !worker_.store_congested()) worker_.loop().post_wakeup();
 }
 
@@ -35,7 +35,9 @@ void Standing::run_slice() {
     if (!c) continue;
     std::string out;
     Reply reply(out, c->protocol);
+    if (next.acting != 0) worker_.set_acting_everywhere(next.acting);
     next.job(*c, reply);
+    if (next.acting != 0) worker_.set_acting_everywhere(0);
     worker_.answer_from_barrier({.remote = false,
                                  .shard = worker_.shard().value,
                                  .peer = {},
@@ -143,15 +145,13 @@ bool Worker::run_waiting_under_barrier(const OwnedCommand& command, std::uint64_
 
 void Worker::run_one_under_barrier(Connection& c, Transaction&& one) {
   auto kept = std::make_shared<Transaction>(std::move(one));
-  standing_.add(c, [this, kept](Connection&, Reply& reply) {
+  standing_.add(c, kept->tracking.reader.client, [this, kept](Connection&, Reply& reply) {
     const OwnedCommand& command = kept->commands.front();
     const Tracking& tracking = kept->tracking;
     CommandContext ctx(command.args(), reply, command.db(), wall_ms(), spaces_, nullptr, random_,
                        command_options_);
     ctx.publish_to(*this, command.spec());
-    if (tracking.reader.client != 0) set_acting_everywhere(tracking.reader.client);
     command.spec().run(ctx);
-    if (tracking.reader.client != 0) set_acting_everywhere(0);
     if (tracking.remembers)
       engine_->remember(command.spec(), command.args(), command.db(), tracking.reader);
   });

@@ -27,16 +27,17 @@ class Standing {
 
   explicit Standing(Worker& worker) : worker_(worker) {}
 
-  // The client's next commands wait until it has run.
-  void add(Connection& c, Job job);
+  // How long others stand for what waits together; more goes on after they had their turn.
+  static constexpr std::int64_t slice_us = 1000;
+
+  // The client's next commands wait until it has run. acting: the client, if it tracks; else 0.
+  void add(Connection& c, std::uint64_t acting, Job job);
   // At the end of each turn.
   void run();
 
  private:
-  static constexpr std::int64_t slice_us = 1000;
-
   struct Waiting {
-    std::uint64_t client, place;
+    std::uint64_t client, place, acting;
     Job job;
   };
 

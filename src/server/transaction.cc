@@ -135,11 +135,8 @@ void Worker::run_transaction(Connection& c, Transaction&& t) {
   if (one_shard && !everywhere) return run();
   // Several threads: all stand still while it runs here.
   auto kept = std::make_shared<Transaction>(std::move(t));
-  standing_.add(c, [this, kept](Connection& client, Reply& reply) {
-    const std::uint64_t acting = kept->tracking.reader.client;
-    if (acting != 0) set_acting_everywhere(acting);
+  standing_.add(c, kept->tracking.reader.client, [this, kept](Connection& client, Reply& reply) {
     run_inline(client, *kept, reply);
-    if (acting != 0) set_acting_everywhere(0);
   });
 }
 

@@ -190,20 +190,26 @@ void Worker::tell_space() {
   bound_tracking();
 }
 
+// The sum of what the other threads have published.
+std::uint64_t Worker::elsewhere(std::atomic<std::uint64_t> Published::*figure) const {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < server_.shards(); ++i) {
+    if (i == shard_.value) continue;
+    const Published& other = server_.worker({static_cast<std::uint16_t>(i)}).published_;
+    sum += (other.*figure).load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
 // A shard has its part of what the node may remember, and what others leave of theirs.
 void Worker::bound_tracking() {
   const auto all = static_cast<std::size_t>(server_.config().tracking_table_max_keys.get());
   std::size_t bound = TrackedKeys::unbounded;
   if (all != 0) {
     const std::size_t shards = server_.shards();
-    std::uint64_t elsewhere = 0;
-    for (std::size_t i = 0; i < shards; ++i) {
-      if (i == shard_.value) continue;
-      elsewhere += server_.worker({static_cast<std::uint16_t>(i)})
-                       .published_.tracked_keys.load(std::memory_order_relaxed);
-    }
     const std::size_t part = all / shards + (shard_.value < all % shards ? 1 : 0);
-    bound = std::max<std::size_t>(part, all - std::min<std::size_t>(all, elsewhere));
+    const std::size_t others = elsewhere(&Published::tracked_keys);
+    bound = std::max(part, all - std::min(all, others));
   }
   space_->tracked().set_limit(bound);
 }
@@ -554,17 +560,12 @@ void Worker::publish() {
 
 void Worker::look_at_memory() {
   if (command_options_.memory.limit == 0 || server_.shards() == 1 || !loaded_) return;
-  std::uint64_t elsewhere = 0;
-  for (std::size_t i = 0; i < server_.shards(); ++i) {
-    if (i == shard_.value) continue;
-    elsewhere += server_.worker({static_cast<std::uint16_t>(i)})
-                     .published_.memory.load(std::memory_order_relaxed);
-  }
-  engine_->set_memory_elsewhere(elsewhere);
+  engine_->set_memory_elsewhere(elsewhere(&Published::memory));
 }
 
 // What this thread could not evict the others may: one in rest would look with its next tick only.
 void Worker::tell_of_memory() {
+  if (server_.shards() == 1) return;
   const bool over = engine_->memory_over();
   if (!std::exchange(memory_over_, over) && over) {
     for (std::size_t i = 0; i < server_.shards(); ++i)

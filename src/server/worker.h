@@ -357,6 +357,7 @@ class Worker final : public EngineHost {
   void look_at_memory();
   void tell_of_memory();
   void bound_tracking();
+  std::uint64_t elsewhere(std::atomic<std::uint64_t> Published::*figure) const;
   bool make_room();
   bool enough_replicas() const;  // for min-replicas-to-write
   void look_around();

@@ -14,7 +14,6 @@ namespace {
 
 // Well below peer-timeout-min: a node whose loop stands still for longer is taken for dead.
 constexpr std::int64_t slice_us = 10'000;
-constexpr std::int64_t together_us = 1000;  // scripts under one barrier
 // What the scripts of one thread may hold in Lua; one that wants more ends with an error.
 constexpr std::size_t lua_memory_max = std::size_t{256} << 20;
 
@@ -273,16 +272,17 @@ void WorkerScripts::slice_everywhere() {
   if (!everywhere_.front().barrier) {
     run_slice();
   } else if (!worker_.with_barrier([this] { run_slices(); }, true)) {
-    // Another thread has the barrier.
+    // Another thread has the barrier, or the store takes no more: it wakes this thread itself.
     if (fibre_.idle()) running_everywhere_ = false;
-    return worker_.loop().post_wakeup();
+    if (!worker_.store_congested()) worker_.loop().post_wakeup();
+    return;
   }
   fibre_.paused() ? worker_.loop().post_wakeup() : end_everywhere();
 }
 
 void WorkerScripts::run_slices() {
   const Clock& clock = worker_.server().clock();
-  const std::int64_t until = clock.steady_us() + together_us;
+  const std::int64_t until = clock.steady_us() + Standing::slice_us;
   const bool begins = fibre_.idle();
   run_slice();
   while (begins && !fibre_.paused() && everywhere_.size() > 1 && clock.steady_us() < until) {

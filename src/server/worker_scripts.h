@@ -10,7 +10,8 @@
 // Three ways to run:
 //   by the engine   all keys are of one shard: as any command there (Engine calls apart())
 //   everywhere      on a node that is alone, keys of several threads: under the barrier, which is
-//                   taken for each slice; in between the other threads are held as well
+//                   taken for each slice (those that come in one turn share the first); in
+//                   between the other threads are held as well
 //   here            without keys on a ring: it may call nothing that has keys
 //
 // Threading: the worker's thread, but what is atomic (others read it: SCRIPT KILL, INFO).

@@ -183,7 +183,7 @@ class CommandContext {
     wrote = true;
     return true;
   }
-  // Stamps anew: the commands of an EXEC stamp each for itself.
+  // Stamps anew: the commands of an EXEC stamp each for itself, and the reads of an XREADGROUP.
   void next_version() { stamped_in_ = nullptr; }
   bool wrote = false;
 

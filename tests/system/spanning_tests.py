@@ -177,8 +177,8 @@ def spanning_transfers_kill():
         note("%(done)d transfers, %(errors)d errors, %(lost)d connections lost" % told)
 
 
-def pay(node, who, stop, told):
-    """Transfers by one client, each counted in an account of its own; what it knows to be done."""
+def pay(node, who, stop, told, wrong):
+    """Transfers by one client, each counted in an account of its own; what it knows to be done. It ends with its connection."""
     rnd = random.Random(who)
     script = "redis.call('DECRBY', KEYS[1], 1); redis.call('INCRBY', KEYS[2], 1); return redis.call('INCR', KEYS[3])"
     own = "paid:%d" % who
@@ -194,6 +194,8 @@ def pay(node, who, stop, told):
                     told[who] = got[2]
     except OSError:
         pass
+    except Exception as e:
+        wrong.append(repr(e))
 
 
 @test(gyre=True, quick=True, limit=120)
@@ -205,10 +207,10 @@ def spanning_threads_killed():
         with Cluster(1, options={"threads": 4, "appendfsync": fsync}) as c:
             node = c[0]
             for _ in range(4):
-                stop, told = threading.Event(), {}
+                stop, told, wrong = threading.Event(), {}, []
                 with node.client() as r:
                     before = [int(x or 0) for x in r("MGET", *["paid:%d" % i for i in range(6)])]
-                threads = [threading.Thread(target=pay, args=(node, i, stop, told)) for i in range(6)]
+                threads = [threading.Thread(target=pay, args=(node, i, stop, told, wrong)) for i in range(6)]
                 for t in threads:
                     t.start()
                 with node.client() as r:
@@ -220,6 +222,7 @@ def spanning_threads_killed():
                 for t in threads:
                     t.join(30)
                 node.start().wait_ready()
+                none(wrong, "answers to transfers")
                 kills += 1
                 with node.client() as r:
                     eq(sum(int(x or 0) for x in r("MGET", *ACCOUNTS)), 0, "all or nothing over kill -9, appendfsync " + fsync)
@@ -227,4 +230,5 @@ def spanning_threads_killed():
                         paid, known = int(r("GET", "paid:%d" % i) or 0), told.get(i, before[i])
                         ok(known <= paid <= known + 5, "client %d was told of %d, %d are there" % (i, known, paid))
                         transfers_done += paid - before[i]
+    ok(transfers_done > 100, transfers_done)
     note("%d transfers, %d times killed" % (transfers_done, kills))
